@@ -1,0 +1,255 @@
+"""The whole public surface of the core as typed actions.
+
+Every face (native API, CLI, console, dialect) only translates to these and back. `Platform.perform` takes one and returns
+the outcome named in its docstring, or raises from `dayfly.errors`. An action is data: it can be checked, audited, replayed.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from msgspec import Struct, field
+
+from .model.call import HttpRequest, Mode, Status
+from .model.function import Config, Function, Revision, Target
+from .model.names import DEFAULT_NAMESPACE
+
+T = TypeVar("T")
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    """Base of all actions."""
+
+    namespace: str = DEFAULT_NAMESPACE
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------
+
+
+class Invoke(Struct, kw_only=True):
+    """Call a function. -> model.call.Result; for Mode.ASYNC a Result with only the invocation id.
+
+    The one action of the hot path, hence not frozen and with nothing to compute. The gateway performs it through the
+    dispatcher by callbacks; `Platform.perform` does the same for everybody else.
+    """
+
+    namespace: str
+    function: str
+    qualifier: str = ""  # revision number, alias or tag; empty: the function's traffic split
+    mode: Mode = Mode.SYNC
+    http: HttpRequest | None = None  # None: an event call, `body` is JSON
+    body: bytes = b""
+    content_type: str = "application/json"
+    invocation: str = ""  # given by the edge; made if empty
+    idempotency_key: str = ""
+    timeout_s: float = 0.0  # 0: the function's own; never longer than that
+    cause: str = ""
+    depth: int = 0  # function called by function called by ...
+    trace_parent: str = ""  # W3C traceparent
+    attempt: int = 1
+    delay_s: float = 0.0  # asynchronous only: not before this many seconds from now
+    client: str = ""  # contract-specific extra, opaque to the core (Lambda's client context, ...)
+
+
+class CancelInvocation(Action):
+    """Stop a queued or running call and kill what it started. -> model.call.Invocation or None if it had ended."""
+
+    id: str
+
+
+class GetInvocation(Action):
+    """-> model.call.Invocation"""
+
+    id: str
+
+
+class GetResult(Action):
+    """The kept answer of an asynchronous call. -> model.call.Result"""
+
+    id: str
+
+
+class ListInvocations(Action):
+    """Newest first. -> Page of model.call.Invocation"""
+
+    function: str = ""
+    status: Status | None = None
+    since: float = 0.0  # seconds since the epoch
+    until: float = 0.0
+    limit: int = 50
+    cursor: str = ""
+
+
+class ReadLogs(Action):
+    """Lines of log, oldest first. -> Page of model.log.LogLine. To follow, ask again with the cursor (or subscribe)."""
+
+    function: str = ""
+    invocation: str = ""
+    since: float = 0.0
+    limit: int = 1000
+    cursor: str = ""
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+class Code(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the code of a revision comes from; exactly one of the two."""
+
+    package: str = ""  # sha256 of a package uploaded before
+    files: dict[str, str] = field(default_factory=dict)  # path -> text
+
+
+class PutPackage(Action):
+    """Store an archive. Content-addressed: the same bytes are stored once. -> model.package.Package"""
+
+    data: bytes  # a zip, or one source file
+    filename: str = "package.zip"
+
+
+class PutFunction(Action):
+    """Create a function or give it a new revision, and send all traffic there. -> Deployed
+
+    Identical code and configuration make no new revision.
+    """
+
+    name: str
+    code: Code
+    config: Config = Config()
+    labels: dict[str, str] = field(default_factory=dict)
+    profile: str = "native"
+    publish: bool = True  # False: make the revision but leave the traffic as it is
+
+
+class GetFunction(Action):
+    """-> model.function.Function"""
+
+    name: str
+
+
+class ListFunctions(Action):
+    """-> Page of model.function.Function, by name"""
+
+    prefix: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+class DeleteFunction(Action):
+    """Forget a function, its revisions and aliases; calls under way end first. -> None"""
+
+    name: str
+
+
+class RecycleFunction(Action):
+    """Retire all instances of a function, so that its next call is cold. -> number of instances retired"""
+
+    name: str
+
+
+class GetRevision(Action):
+    """-> model.function.Revision"""
+
+    name: str
+    number: int
+
+
+class ListRevisions(Action):
+    """Newest first. -> Page of model.function.Revision"""
+
+    name: str
+
+
+class SetTraffic(Action):
+    """Split the calls of a function over its revisions, at once. -> model.function.Function"""
+
+    name: str
+    traffic: tuple[Target, ...]
+
+
+class Rollback(Action):
+    """Send all calls to an earlier revision: the one before the present one, unless told which. -> Function"""
+
+    name: str
+    revision: int = 0
+
+
+class PutAlias(Action):
+    """-> model.function.Function"""
+
+    name: str
+    alias: str
+    traffic: tuple[Target, ...]
+
+
+class DeleteAlias(Action):
+    """-> model.function.Function"""
+
+    name: str
+    alias: str
+
+
+# --- namespaces, secrets, usage, instances -----------------------------------------------------------------------------
+
+
+class PutNamespace(Action):
+    """Create the namespace named by `namespace`; nothing happens if it exists. -> model.package.NamespaceInfo"""
+
+
+class ListNamespaces(Action):
+    """-> Page of NamespaceInfo"""
+
+
+class DeleteNamespace(Action):
+    """Only an empty one. -> None"""
+
+
+class PutSecret(Action):
+    """Store a secret; it reaches functions as environment and is never returned. -> model.package.SecretInfo"""
+
+    name: str
+    value: str
+
+
+class ListSecrets(Action):
+    """Names and dates, never values. -> Page of SecretInfo"""
+
+
+class DeleteSecret(Action):
+    """-> None"""
+
+    name: str
+
+
+class GetUsage(Action):
+    """What was used and what it costs by the price sheet. -> model.usage.Usage"""
+
+    function: str = ""
+    since: float = 0.0
+    until: float = 0.0
+
+
+class ListInstances(Action):
+    """-> Page of model.instance.InstanceInfo"""
+
+    function: str = ""
+
+
+# --- outcomes that are not nouns ---------------------------------------------------------------------------------------
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """A piece of a list; `cursor` is empty on the last one."""
+
+    items: tuple[T, ...]
+    cursor: str = ""
+
+
+class Deployed(Struct, frozen=True, kw_only=True):
+    """What `PutFunction` did."""
+
+    function: Function
+    revision: Revision
+    created: bool  # False: identical content, the revision existed
+    build_ms: float
+    build_log: str = ""

@@ -1,0 +1,1 @@
+"""Where instances live: the port and its implementations."""

@@ -1,0 +1,46 @@
+"""The persistence port: named SQL, group commit, a change feed.
+
+    fetch(query, **parameters) -> rows            a read, by the query's name
+    commit(*statements, notes=...) -> None        one transaction; on disk when it returns
+    write_behind(*statements)                     the same without waiting; order kept; at most 1 s of it is lost on a power cut,
+                                                  nothing on a crash of the process once it is written
+    subscribe(callback)                           told of every note after its transaction is committed
+    open() / close()
+
+A statement is (query name, parameters); parameters may be a list, for many rows. The SQL itself stands in `store/sql/*.sql`, one
+query under a line `-- name: the_query`, and in numbered migrations. Commits that arrive while one is being written to disk share the
+next fsync (group commit). Notes are (kind, key), e.g. ("function", "default/hello"): a cell keeps its own copy of the configuration
+and reads again what a note names.
+
+Implementations: `sqlite.SqliteStore` (a file; WAL) and the same over memory, for tests. One suite: tests/contract/test_store.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Statement = tuple[str, Parameters]
+Row = tuple[Any, ...]
+Note = tuple[str, str]
+
+
+class Store(Protocol):
+    async def open(self) -> None:
+        """Connect and bring the schema up to date."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is waiting, then let go."""
+        ...
+
+    async def fetch(self, query: str, **parameters: Any) -> list[Row]: ...
+
+    async def commit(self, *statements: Statement, notes: Sequence[Note] = ()) -> None:
+        """Raises errors.Conflict if a uniqueness rule forbids it; then nothing of it happened."""
+        ...
+
+    def write_behind(self, *statements: Statement) -> None: ...
+
+    def subscribe(self, callback: Callable[[Note], None]) -> None: ...
