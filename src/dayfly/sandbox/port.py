@@ -120,6 +120,15 @@ class Box(Protocol):
         """Ask the instance to stop this call; the sink still gets its ending. Concurrency 1 cannot stop: destroy it."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether the instance takes its request bodies slower than they come."""
+        ...
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back once no longer `full`."""
+        ...
+
     def hold(self) -> None:
         """Stop reading what the instance sends (the client is slow)."""
         ...

@@ -1,0 +1,10 @@
+"""What all tests share: asyncio as the only event loop of the anyio plug-in."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
