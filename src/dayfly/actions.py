@@ -51,25 +51,25 @@ class Invoke(Struct, kw_only=True):
     client: str = ""  # contract-specific extra, opaque to the core (Lambda's client context, ...)
 
 
-class CancelInvocation(Action):
+class CancelInvocation(Action, frozen=True, kw_only=True):
     """Stop a queued or running call and kill what it started. -> model.call.Invocation or None if it had ended."""
 
     id: str
 
 
-class GetInvocation(Action):
+class GetInvocation(Action, frozen=True, kw_only=True):
     """-> model.call.Invocation"""
 
     id: str
 
 
-class GetResult(Action):
+class GetResult(Action, frozen=True, kw_only=True):
     """The kept answer of an asynchronous call. -> model.call.Result"""
 
     id: str
 
 
-class ListInvocations(Action):
+class ListInvocations(Action, frozen=True, kw_only=True):
     """Newest first. -> Page of model.call.Invocation"""
 
     function: str = ""
@@ -80,7 +80,7 @@ class ListInvocations(Action):
     cursor: str = ""
 
 
-class ReadLogs(Action):
+class ReadLogs(Action, frozen=True, kw_only=True):
     """Lines of log, oldest first. -> Page of model.log.LogLine. To follow, ask again with the cursor (or subscribe)."""
 
     function: str = ""
@@ -88,6 +88,14 @@ class ReadLogs(Action):
     since: float = 0.0
     limit: int = 1000
     cursor: str = ""
+
+
+class FollowLogs(Action, frozen=True, kw_only=True):
+    """Lines as they come, beginning with those since `since`. -> async iterator of model.log.LogLine"""
+
+    function: str = ""
+    invocation: str = ""
+    since: float = 0.0
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
@@ -100,14 +108,14 @@ class Code(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     files: dict[str, str] = field(default_factory=dict)  # path -> text
 
 
-class PutPackage(Action):
+class PutPackage(Action, frozen=True, kw_only=True):
     """Store an archive. Content-addressed: the same bytes are stored once. -> model.package.Package"""
 
     data: bytes  # a zip, or one source file
     filename: str = "package.zip"
 
 
-class PutFunction(Action):
+class PutFunction(Action, frozen=True, kw_only=True):
     """Create a function or give it a new revision, and send all traffic there. -> Deployed
 
     Identical code and configuration make no new revision.
@@ -121,13 +129,13 @@ class PutFunction(Action):
     publish: bool = True  # False: make the revision but leave the traffic as it is
 
 
-class GetFunction(Action):
+class GetFunction(Action, frozen=True, kw_only=True):
     """-> model.function.Function"""
 
     name: str
 
 
-class ListFunctions(Action):
+class ListFunctions(Action, frozen=True, kw_only=True):
     """-> Page of model.function.Function, by name"""
 
     prefix: str = ""
@@ -135,46 +143,46 @@ class ListFunctions(Action):
     cursor: str = ""
 
 
-class DeleteFunction(Action):
+class DeleteFunction(Action, frozen=True, kw_only=True):
     """Forget a function, its revisions and aliases; calls under way end first. -> None"""
 
     name: str
 
 
-class RecycleFunction(Action):
+class RecycleFunction(Action, frozen=True, kw_only=True):
     """Retire all instances of a function, so that its next call is cold. -> number of instances retired"""
 
     name: str
 
 
-class GetRevision(Action):
+class GetRevision(Action, frozen=True, kw_only=True):
     """-> model.function.Revision"""
 
     name: str
     number: int
 
 
-class ListRevisions(Action):
+class ListRevisions(Action, frozen=True, kw_only=True):
     """Newest first. -> Page of model.function.Revision"""
 
     name: str
 
 
-class SetTraffic(Action):
+class SetTraffic(Action, frozen=True, kw_only=True):
     """Split the calls of a function over its revisions, at once. -> model.function.Function"""
 
     name: str
     traffic: tuple[Target, ...]
 
 
-class Rollback(Action):
+class Rollback(Action, frozen=True, kw_only=True):
     """Send all calls to an earlier revision: the one before the present one, unless told which. -> Function"""
 
     name: str
     revision: int = 0
 
 
-class PutAlias(Action):
+class PutAlias(Action, frozen=True, kw_only=True):
     """-> model.function.Function"""
 
     name: str
@@ -182,7 +190,7 @@ class PutAlias(Action):
     traffic: tuple[Target, ...]
 
 
-class DeleteAlias(Action):
+class DeleteAlias(Action, frozen=True, kw_only=True):
     """-> model.function.Function"""
 
     name: str
@@ -192,36 +200,36 @@ class DeleteAlias(Action):
 # --- namespaces, secrets, usage, instances -----------------------------------------------------------------------------
 
 
-class PutNamespace(Action):
+class PutNamespace(Action, frozen=True, kw_only=True):
     """Create the namespace named by `namespace`; nothing happens if it exists. -> model.package.NamespaceInfo"""
 
 
-class ListNamespaces(Action):
+class ListNamespaces(Action, frozen=True, kw_only=True):
     """-> Page of NamespaceInfo"""
 
 
-class DeleteNamespace(Action):
+class DeleteNamespace(Action, frozen=True, kw_only=True):
     """Only an empty one. -> None"""
 
 
-class PutSecret(Action):
+class PutSecret(Action, frozen=True, kw_only=True):
     """Store a secret; it reaches functions as environment and is never returned. -> model.package.SecretInfo"""
 
     name: str
     value: str
 
 
-class ListSecrets(Action):
+class ListSecrets(Action, frozen=True, kw_only=True):
     """Names and dates, never values. -> Page of SecretInfo"""
 
 
-class DeleteSecret(Action):
+class DeleteSecret(Action, frozen=True, kw_only=True):
     """-> None"""
 
     name: str
 
 
-class GetUsage(Action):
+class GetUsage(Action, frozen=True, kw_only=True):
     """What was used and what it costs by the price sheet. -> model.usage.Usage"""
 
     function: str = ""
@@ -229,7 +237,7 @@ class GetUsage(Action):
     until: float = 0.0
 
 
-class ListInstances(Action):
+class ListInstances(Action, frozen=True, kw_only=True):
     """-> Page of model.instance.InstanceInfo"""
 
     function: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -140,14 +140,14 @@ class Channel(asyncio.Protocol):
     # --- asyncio's side ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        stream = cast(asyncio.Transport, transport)  # uvloop's own class is no asyncio.Transport
         if self._closed:
-            transport.abort()  # type: ignore[attr-defined]
+            stream.abort()
             return
-        self._transport = transport  # type: ignore[assignment]
-        transport.set_write_buffer_limits(high=WRITE_HIGH)  # type: ignore[attr-defined]
+        self._transport = stream
+        stream.set_write_buffer_limits(high=WRITE_HIGH)
         if self._early:
-            transport.write(b"".join(self._early))  # type: ignore[attr-defined]
+            stream.write(b"".join(self._early))
             self._early.clear()
 
     def data_received(self, data: bytes) -> None:

@@ -78,7 +78,7 @@ def encode_data(stream: int, body: bytes, end: bool) -> bytes:
     """A body in frames of at most CHUNK bytes."""
     if len(body) <= CHUNK:
         return _pack(len(body), stream, DATA | END if end else DATA) + body
-    parts = []
+    parts: list[bytes | memoryview] = []
     view = memoryview(body)
     for at in range(0, len(body), CHUNK):
         piece = view[at : at + CHUNK]

@@ -37,9 +37,9 @@ class FakeClock:
         return timer
 
     async def sleep(self, delay: float) -> None:
-        done = asyncio.get_running_loop().create_future()
-        self.call_later(delay, lambda: done.done() or done.set_result(None))
-        await done
+        done = asyncio.Event()
+        self.call_later(delay, done.set)
+        await done.wait()
 
     def advance(self, seconds: float) -> None:
         """Move time forward and fire what falls due on the way, each timer at its own time."""
