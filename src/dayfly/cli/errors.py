@@ -1,0 +1,131 @@
+"""What can go wrong on the command line, and the exit code of each.
+
+    click.ClickException
+    `-- Failure             1  what happened, why, and what to do
+        |-- Unreachable     3  nothing answers, or not Dayfly
+        `-- Problem         by its kind: a problem document (RFC 9457) of the server
+
+Scripts rely on the codes: `dayfly --help` lists them, and a number never changes its meaning.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from .terminal import escape
+
+
+class ExitCode(enum.IntEnum):
+    """Each with the line that `dayfly --help` shows."""
+
+    explanation: str
+
+    def __new__(cls, value: int, explanation: str) -> ExitCode:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.explanation = explanation
+        return member
+
+    OK = 0, "done"
+    FAILED = 1, "refused or failed for another reason than these"
+    USAGE = 2, "the command line is wrong"
+    UNREACHABLE = 3, "no server answers"
+    NOT_FOUND = 4, "no such function, revision, invocation ..."
+    REFUSED = 5, "not logged in, or not allowed"
+    BROKEN_CODE = 6, "the code does not build or does not load"
+    BUSY = 7, "throttled or no capacity: try again later"
+    FUNCTION_ERROR = 10, "the function raised, or answered with status 400 or above"
+    TIMED_OUT = 11, "the function ran out of its time"
+    CRASHED = 12, "the function's instance died, or answered nonsense"
+    CANCELLED = 13, "the call was cancelled"
+    INTERRUPTED = 130, "stopped by Ctrl-C"
+
+
+BY_KIND: dict[str, ExitCode] = {
+    "not-found": ExitCode.NOT_FOUND,
+    "unauthenticated": ExitCode.REFUSED,
+    "forbidden": ExitCode.REFUSED,
+    "bad-package": ExitCode.BROKEN_CODE,
+    "build-failed": ExitCode.BROKEN_CODE,
+    "init-failed": ExitCode.BROKEN_CODE,
+    "throttled": ExitCode.BUSY,
+    "unavailable": ExitCode.BUSY,
+    "timed-out": ExitCode.TIMED_OUT,
+    "instance-died": ExitCode.CRASHED,
+    "bad-response": ExitCode.CRASHED,
+    "cancelled": ExitCode.CANCELLED,
+}
+"""Last path segment of a problem's type (`dayfly.errors.DayflyError.kind`) -> exit code; the others are FAILED."""
+
+MEMBERS = frozenset({"type", "title", "status", "detail", "hint", "invocation", "instance", "retry_after"})
+
+
+class Failure(click.ClickException):
+    """A command that cannot do what it was asked for."""
+
+    def __init__(self, message: str, *, hint: str = "", code: int = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.code = int(code)
+
+    def format_message(self) -> str:
+        return self.message
+
+    def show(self, file: Any = None) -> None:
+        """`Error: what happened`, then what to do about it, on stderr. Text of others cannot steer the terminal."""
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(escape(self.format_message(), keep="\n"), err=True)
+        if self.hint:
+            click.echo(escape(self.hint, keep="\n"), err=True)
+
+
+class Unreachable(Failure):
+    """Nothing answers at the address, the connection broke, or something else than Dayfly lives there."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, code=ExitCode.UNREACHABLE)
+
+
+class Problem(Failure):
+    """The server said no, and why."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        self.status = status
+        self.document = dict(document)
+        self.kind = str(document.get("type", "")).rsplit("/", 1)[-1]
+        super().__init__(
+            str(document.get("detail") or document.get("title") or f"HTTP {status}"),
+            hint=self._advice(),
+            code=BY_KIND.get(self.kind, ExitCode.FAILED),
+        )
+
+    def format_message(self) -> str:
+        """The detail under its title, with where it is (file, line) and the other members the server sent."""
+        title = str(self.document.get("title", ""))
+        text = self.message if self.message.startswith(title) else f"{title}: {self.message}"
+        if "\n" not in text and not text.endswith((".", "!", "?")):
+            text += "."
+        for name, value in self.document.items():
+            if name not in MEMBERS and value not in ("", None):
+                text += f"\n  {name}: {indent(str(value))}"
+        return text
+
+    def _advice(self) -> str:
+        advice = str(self.document.get("hint", ""))
+        if not advice and self.status == 401:
+            advice = "Give a token with --token or DAYFLY_TOKEN."
+        if self.document.get("retry_after"):
+            advice = f"{advice} Try again in {self.document['retry_after']} s.".strip()
+        if self.document.get("invocation"):
+            advice += f"\nInvocation {self.document['invocation']}"
+        return advice.strip()
+
+
+def indent(text: str) -> str:
+    """Continuation lines of a value under its name."""
+    first, *rest = text.rstrip().split("\n")
+    return first if not rest else "\n" + "\n".join(f"    {line}" for line in (first, *rest))
