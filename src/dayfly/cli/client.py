@@ -24,6 +24,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 API_TIMEOUT = 60.0  # seconds without a byte of an answer
 ANSWER_LIMIT = 64 << 20  # bytes of a JSON answer
 CHUNK = 1 << 16
+PAGE = 1000  # items the server gives at most at once
 LOOPBACK = ("127.", "localhost", "::1")
 
 Body = bytes | Iterable[bytes] | None
@@ -209,7 +210,7 @@ class Client:
         asked = dict(query or {})
         left = limit or None
         while True:
-            page = self.get(path, {**asked, "limit": left or 0})
+            page = self.get(path, {**asked, "limit": min(left or 0, PAGE)})
             found = page["items"] if isinstance(page, dict) and isinstance(page.get("items"), list) else []
             yield from found[:left]
             if left is not None:

@@ -1,0 +1,71 @@
+"""`invocations`, `result`, `cancel`: calls, past and present."""
+
+from __future__ import annotations
+
+import click
+
+from .options import Session, complete_functions, connected, output_option, since_option
+from .output import ago, milliseconds, note, print_list
+
+STATUSES = (
+    "queued", "running", "ok", "error", "crashed", "init-failed", "timed-out", "cancelled", "rejected", "dead",
+)  # fmt: skip
+
+
+@click.command(
+    epilog="\b\nExamples:\n  dayfly invocations\n  dayfly invocations hello --status error --since 1h\n"
+    "  dayfly invocations hello --limit 1000 -o json"
+)
+@click.argument("name", default="", shell_complete=complete_functions)
+@click.option("--status", type=click.Choice(STATUSES), help="Only calls that stand so.")
+@since_option("Only calls that began after: 90s, 15m, 1h, 7d, or a date.")
+@click.option("--limit", type=click.IntRange(1), default=50, metavar="N", help="At most so many.")
+@output_option
+@connected
+def invocations(session: Session, name: str, status: str | None, since: float, limit: int, output: str) -> None:
+    """List past and present calls, newest first."""
+    query = {"function": name, "status": status or "", "since": since}
+    print_list(
+        list(session.client.items(session.path("invocations"), query, limit=limit)),
+        output,
+        (
+            ("INVOCATION", lambda i: i["id"]),
+            ("FUNCTION", lambda i: f"{i['function']}@{i['revision']}"),
+            ("BEGAN", lambda i: ago(i["started"])),
+            ("STATUS", lambda i: i["status"]),
+            ("START", lambda i: "cold" if i["cold"] else "warm"),
+            ("QUEUE", lambda i: milliseconds(i["timings"]["queue"])),
+            ("COLD START", lambda i: milliseconds(i["timings"]["cold"])),
+            ("RUN", lambda i: milliseconds(i["timings"]["run"])),
+            ("BILLED", lambda i: f"{i['billed_ms']} ms"),
+            ("PEAK", lambda i: f"{i['peak_kb'] / 1024:.0f} MiB" if i["peak_kb"] else ""),
+            ("ERROR", lambda i: ": ".join(filter(None, (i["error_type"], i["error_message"])))),
+        ),
+        empty="No calls" + (f" of {name}" if name else "") + " match. Make one: dayfly invoke NAME",
+    )
+
+
+@click.command(epilog="\b\nExamples:\n  dayfly result 0192f3a4b5c67d8e9f00112233445566")
+@click.argument("invocation")
+@connected
+def result(session: Session, invocation: str) -> int:
+    """Print the answer of an asynchronous call.
+
+    As `dayfly invoke` would have: the body on stdout, an error of the function on stderr with exit code 10.
+    """
+    from .invoke import present
+
+    with session.client.open("GET", session.path("invocations", invocation, "result")) as answer:
+        return present(answer)
+
+
+@click.command(epilog="\b\nExamples:\n  dayfly cancel 0192f3a4b5c67d8e9f00112233445566")
+@click.argument("invocation")
+@connected
+def cancel(session: Session, invocation: str) -> None:
+    """Stop a queued or running call.
+
+    What the call had started is killed with it; its instance is replaced.
+    """
+    ended = session.client.request("DELETE", session.path("invocations", invocation))
+    note(f"{invocation}: {'cancelled' if ended else 'had ended already'}")
