@@ -1,0 +1,286 @@
+"""The jail: what stands between user code and the machine.
+
+One zygote (a process with a single thread, uid 0 at least in its own user namespace) starts all instances of an interpreter:
+
+    prepare(template)             once, before the first fork
+    before_fork(plan)             in the zygote: the next child is process 1 of a process-id namespace of its own
+    pid = os.fork()
+    after_fork(plan, pid)         in the zygote: later children are ordinary ones again
+    enter(plan, cgroup_fds)       in the child: after it returns, hostile code may run; execve is fine, too
+
+What `enter` does, and in which order, because each step takes away what the next must not need:
+
+ 1. join the cgroups, become a session of its own (no terminal to type into);
+ 2. new mount, network, ipc, uts and cgroup namespaces (process ids came with the fork). The root is the zygote's, which is
+    read-only already (mounts.py); add code, a bounded /tmp and a fresh read-only /proc, then detach the hidden part, and nothing
+    of the host can be named any more;
+ 3. bring up loopback, set the host name;
+ 4. close every descriptor but `keep_fds`, set resource limits;
+ 5. take the instance's own uid, and then a new user namespace in which only this uid exists. It owns none of the other
+    namespaces, so even all capabilities inside it mean nothing for them;
+ 6. drop every capability, also from the bounding set; no-new-privs; seccomp.
+
+Isolation "process" does 1 and 4 only: for machines that offer no more, chosen knowingly.
+
+Needs Linux 5.12 (mount_setattr) and x86_64 or aarch64. Everything raises OSError naming the step; after a failure in the child,
+`os._exit` is the only safe way out.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from . import mounts, seccomp
+from . import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Sequence, TypedDict
+
+    class _Isolation(TypedDict):
+        isolation: str  # "namespace" or "process"
+
+    class Template(_Isolation, total=False):
+        """What all children of a zygote share. JSON-able."""
+
+        binds: "List[List[str]]"  # [host folder or file, path inside]: what functions see read-only: runtime files, node
+        sources: "List[str]"  # host folders that hold what plans bind: packages, build folders. Not visible to functions
+        targets: "List[str]"  # mount points for binds, besides mounts.TARGETS
+        seccomp: bool  # default True
+
+    class Plan(_Isolation, total=False):
+        """What one child gets. JSON-able; every key but `isolation` has a default."""
+
+        binds: "List[List[str]]"  # [source on the host, below Template.sources; mount point; "ro" or "rw"]
+        tmp_mb: int  # size of /tmp (and /dev/shm, which is the same), MiB; default 64
+        tmp_inodes: int  # files and folders in it; default 256 a MiB
+        hostname: str  # default "dayfly"
+        uid: int  # of the host, root only: one per instance, e.g. 200000 + slot. "rw" sources must belong to it; default 200000
+        gid: int  # of the host; default: the uid
+        network: str  # "none": loopback alone (default); "host": for build jobs
+        keep_fds: "List[int]"  # everything else is closed; 0 to 2 become /dev/null unless listed. Default [0, 1, 2]
+        nofile: int  # open files: soft limit; hard is four times this; default 1024
+        cwd: str  # default "/tmp"
+        seccomp: bool  # default True
+        die_with_zygote: bool  # default False
+
+
+FUNCTION_ID = 1000  # uid and gid of user code as it sees itself
+FIRST_UID = 200000
+
+_MiB = 1 << 20
+# Readable by all or dangerous. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
+_MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sysrq-trigger", "sched_debug", "config.gz")
+_NAMESPACES = sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWCGROUP
+
+
+class _Prepared:
+    """What `prepare` found out and made for the children."""
+
+    def __init__(self) -> None:
+        self.rootless = False
+        self.user_namespace = True
+        self.pid_namespace = -1  # descriptor of the zygote's own
+        self.masked: List[str] = []
+        self.last_capability = 40
+        self.filter: Optional[sys_.Filter] = None
+
+
+_prepared: Optional[_Prepared] = None
+
+
+def prepare(template: Template) -> None:
+    """Turn this process into a jailer: build the root, leave the host's file system, assemble the filter.
+
+    Afterwards the process sees what functions see (with the template's `binds` and `sources`), so modules it needs later must be
+    below its prefix or a bind. Not root: it first enters a user namespace in which it is. Call once, with a single thread.
+    """
+    global _prepared
+    if template["isolation"] != "namespace":
+        return
+    state = _Prepared()
+    if os.geteuid() != 0:
+        enter_user_namespace()
+    state.rootless = _is_rootless()
+    state.user_namespace = _can_nest_users()
+    state.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        state.last_capability = int(file.read())
+    state.masked = ["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)]
+    if template.get("seccomp", True):
+        state.filter = sys_.Filter(seccomp.program())
+    visible = [(folder, folder) for folder in mounts.interpreter_folders()]
+    visible += [(source, target) for source, target in template.get("binds", [])]
+    mounts.build(visible, template.get("sources", []), template.get("targets", []), state.rootless)
+    _prepared = state
+
+
+def before_fork(plan: Plan) -> None:
+    """In the zygote: make the next child process 1 of a new process-id namespace. When it ends, all its descendants do."""
+    if plan["isolation"] == "namespace":
+        sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)  # a second unshare without it is EINVAL
+        sys_.unshare(sys_.CLONE_NEWPID)
+
+
+def after_fork(plan: Plan, pid: int) -> None:
+    """In the zygote, also when the fork failed (`pid` -1): later children are in its own namespace again."""
+    if plan["isolation"] == "namespace":
+        sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)
+
+
+def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
+    """In the child: shut the door. `cgroup_fds` are open `cgroup.procs` files of the groups to join."""
+    for fd in cgroup_fds:
+        os.write(fd, b"0")
+    os.setsid()
+    if plan["isolation"] != "namespace":
+        _close_others(plan)
+        _limit(plan)
+        os.chdir(plan.get("cwd", "/tmp"))
+        return
+    state = _state()
+    isolated = plan.get("network", "none") != "host"
+    sys_.unshare(_NAMESPACES | (sys_.CLONE_NEWNET if isolated else 0))
+    process = os.open(mounts.PROC + "/self", os.O_PATH | os.O_DIRECTORY)
+    _mount(plan, state, isolated)
+    if isolated:
+        _loopback_up()
+    sys_.sethostname(plan.get("hostname", "dayfly"))
+    _become(plan, state, process)
+    os.close(process)
+    _close_others(plan)
+    _limit(plan)
+    os.chdir(plan.get("cwd", "/tmp"))
+    sys_.prctl(sys_.PR_SET_DUMPABLE, 1)  # lost with the uid; without it /proc/self would belong to root
+    if plan.get("die_with_zygote", False):
+        sys_.prctl(sys_.PR_SET_PDEATHSIG, 9)
+    sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
+    if state.filter is not None and plan.get("seccomp", True):
+        state.filter.load()
+
+
+def _state() -> _Prepared:
+    if _prepared is None:
+        raise RuntimeError('jail.prepare({"isolation": "namespace", ...}) must come before namespaces are used')
+    return _prepared
+
+
+def enter_user_namespace() -> None:
+    """Become uid 0 of a new user namespace: what an ordinary user needs before `prepare`."""
+    uid, gid = os.geteuid(), os.getegid()
+    sys_.unshare(sys_.CLONE_NEWUSER)
+    _map("/proc/self", 0, uid, 0, gid)
+
+
+def _map(process: str, uid: int, host_uid: int, gid: int, host_gid: int) -> None:
+    for name, text in (
+        ("setgroups", "deny"),  # or else gid_map asks for privileges over the outer namespace
+        ("uid_map", "%d %d 1" % (uid, host_uid)),
+        ("gid_map", "%d %d 1" % (gid, host_gid)),
+    ):
+        with open(process + "/" + name, "w") as file:
+            file.write(text)
+
+
+def _is_rootless() -> bool:
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def _can_nest_users() -> bool:
+    """Whether a child may make a user namespace: sysctls and security modules forbid it here and there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sys_.unshare(sys_.CLONE_NEWUSER)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _mount(plan: Plan, state: _Prepared, isolated: bool) -> None:
+    megabytes = plan.get("tmp_mb", 64)
+    inodes = plan.get("tmp_inodes", 256 * megabytes)
+    options = "mode=1777,size=%dm,nr_inodes=%d" % (megabytes, inodes)
+    sys_.mount("tmpfs", "/tmp", "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, options)
+    flags = sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
+    sys_.mount("proc", "/proc", "proc", flags)
+    for path in state.masked:
+        sys_.mount("/dev/null", path, flags=sys_.MS_BIND)
+    if not isolated:
+        sys_.mount(mounts.RESOLVER, "/etc/resolv.conf", flags=sys_.MS_BIND)
+    for source, target, mode in plan.get("binds", []):
+        _bind(source, target, mode)
+    sys_.unmount(mounts.HIDDEN)
+
+
+def _bind(source: str, target: str, mode: str) -> None:
+    if os.path.normpath(source) != source or not source.startswith("/"):
+        raise ValueError("the source of a bind must be a normal absolute path, not " + repr(source))
+    if not os.path.isdir(target) and target.startswith("/tmp/"):
+        os.makedirs(target)
+    attributes = 0 if mode == "rw" else sys_.MOUNT_ATTR_RDONLY
+    sys_.bind(mounts.SOURCES + source, target, attributes)
+
+
+def _loopback_up() -> None:
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # SIOCSIFFLAGS with struct ifreq: name, IFF_UP | IFF_LOOPBACK | IFF_RUNNING
+        fcntl.ioctl(sock.fileno(), 0x8914, struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40))
+
+
+def _become(plan: Plan, state: _Prepared, process: int) -> None:
+    """Turn into an unprivileged user without any capability. `process`: descriptor of this process' folder of /proc."""
+    if not state.user_namespace:
+        sys_.drop_bounding_set(state.last_capability)
+    if not state.rootless:
+        uid = plan.get("uid", FIRST_UID)
+        gid = plan.get("gid", uid)
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    if state.user_namespace:
+        uid, gid = os.geteuid(), os.getegid()
+        sys_.prctl(sys_.PR_SET_DUMPABLE, 1)
+        sys_.unshare(sys_.CLONE_NEWUSER)
+        _map("/proc/self/fd/%d" % process, FUNCTION_ID, uid, FUNCTION_ID, gid)
+        sys_.drop_bounding_set(state.last_capability)
+    sys_.drop_capabilities()
+
+
+def _close_others(plan: Plan) -> None:
+    keep = sorted(set(plan.get("keep_fds", [0, 1, 2])))
+    first = 0
+    for fd in keep:
+        if fd > first:
+            sys_.close_range(first, fd - 1)
+        first = fd + 1
+    sys_.close_range(first, 0xFFFFFFFF)
+    for fd in range(3):
+        if fd not in keep:
+            os.open("/dev/null", os.O_RDWR)  # takes the lowest free number: this one
+            os.set_inheritable(fd, True)
+
+
+def _limit(plan: Plan) -> None:
+    files = plan.get("nofile", 1024)
+    _set_limit(resource.RLIMIT_NOFILE, files, 4 * files)
+    # 1, not 0: a core_pattern that pipes into a program of the host ignores 0 and is stopped by 1 only. core(5).
+    _set_limit(resource.RLIMIT_CORE, 1, 1)
+    _set_limit(resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10)
+    _set_limit(resource.RLIMIT_SIGPENDING, 1024, 1024)
+    _set_limit(resource.RLIMIT_MSGQUEUE, 64 << 10, 64 << 10)
+
+
+def _set_limit(which: int, soft: int, hard: int) -> None:
+    """Lower a limit; where the present one is lower already, it stays."""
+    present = resource.getrlimit(which)[1]
+    if present != resource.RLIM_INFINITY:
+        hard = min(hard, present)
+    resource.setrlimit(which, (min(soft, hard), hard))

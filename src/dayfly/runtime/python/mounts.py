@@ -1,0 +1,164 @@
+"""The file system that functions see: built once by the zygote, shared read-only by all its children.
+
+The zygote leaves the host's file system for good: it builds a small root, pivots into it and detaches the old one. What a child
+inherits is then already almost what user code may see, so that a cold start adds four mounts instead of twenty:
+
+    /               tmpfs, read-only: the skeleton
+    /usr /bin ...   the host's, read-only (links where the host has links)
+    PREFIX          the interpreter, at the path it has on the host; of its parent folders nothing but the name
+    /etc            copies of the few files that programs need; users, hosts and resolver made up
+    /dev            null, zero, full, random, urandom; /dev/shm is /tmp
+    /tmp /proc      empty; each child mounts its own
+    /mnt            HIDDEN: the sources of the children's binds and a view of the host's processes. A child detaches it
+
+Everything is nosuid; everything but /dev is nodev.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from . import syscalls as sys_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, List, Tuple
+
+HIDDEN = "/mnt"
+PROC = HIDDEN + "/proc"
+SOURCES = HIDDEN + "/src"
+RESOLVER = HIDDEN + "/resolv.conf"
+
+# Mount points every root has, for binds of children: code, dependencies, build folders, and what other contracts expect.
+TARGETS = ("/code", "/deps", "/work", "/cache", "/app", "/var/task", "/var/runtime", "/opt", "/layers", "/home/function")
+
+_STAGE = "/sys"  # a folder every machine has, that nothing here reads, and that functions do not get
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SHARED = sys_.MOUNT_ATTR_RDONLY | sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+
+# Of /etc: what the dynamic linker, time zones, TLS, and the usual runtimes read. No users, no hosts, no keys.
+_ETC = (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "os-release", "debian_version",
+    "mime.types", "protocols", "services", "gai.conf", "locale.alias", "ssl/openssl.cnf", "ssl/certs", "ca-certificates",
+    "ca-certificates.conf", "pki/tls/certs", "pki/tls/cert.pem", "pki/ca-trust/extracted", "crypto-policies", "fonts",
+    "java-17-openjdk", "java-21-openjdk", "java-11-openjdk", "java",
+)  # fmt: skip
+_MADE_UP = {
+    "passwd": "root:x:0:0::/root:/bin/sh\nfunction:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    "group": "root:x:0:\nfunction:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "resolv.conf": "",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nnetworks: files\nservices: files\nprotocols: files\n",
+    "host.conf": "multi on\n",
+}
+
+
+def interpreter_folders() -> "List[str]":
+    """The folders this interpreter needs, as it names them and as they really are, system folders left out."""
+    named = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, os.path.dirname(os.path.dirname(os.__file__))}
+    named.add(os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))))
+    folders = named | {os.path.realpath(folder) for folder in named}
+    return [f for f in outermost(folders) if not f.startswith(("/usr/", "/lib", "/bin/")) and f not in ("/usr", "/")]
+
+
+def outermost(folders: "Iterable[str]") -> "List[str]":
+    """The folders without those that lie within another one."""
+    kept: List[str] = []
+    for folder in sorted(os.path.normpath(f) for f in folders):
+        if not any(folder == k or folder.startswith(k.rstrip("/") + "/") for k in kept):
+            kept.append(folder)
+    return kept
+
+
+def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", targets: "Iterable[str]", rootless: bool) -> None:
+    """Give this process a mount namespace whose root is the functions' root, and leave the host's.
+
+    `visible`: (host folder or file, path inside) that functions see, read-only. `sources`: host folders below which the
+    children's binds may start. `targets`: mount points to make besides TARGETS. Rootless, device nodes are bound, not made.
+    """
+    sys_.unshare(sys_.CLONE_NEWNS)
+    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+    sys_.mount("tmpfs", _STAGE, "tmpfs", sys_.MS_NOSUID, "mode=0755,size=32m")
+    for folder in _SYSTEM:
+        _copy_or_bind(folder)
+    _etc()
+    for folder in (*TARGETS, *targets, "/root", "/run", "/var", "/mnt", "/proc", "/tmp", "/dev"):
+        os.makedirs(_STAGE + folder, exist_ok=True)
+    os.symlink("/tmp", _STAGE + "/var/tmp")
+    _dev(rootless)
+    for source, target in visible:
+        _bind(source, _STAGE + target, _SHARED)
+    _hidden(outermost(sources))
+    _protect_root()
+    sys_.pivot_root(_STAGE)
+
+
+def _protect_root() -> None:
+    # Of the skeleton alone: what is mounted below has its own flags, and /mnt must stay writable for build folders.
+    sys_.mount("none", _STAGE, flags=sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NODEV)
+
+
+def _copy_or_bind(path: str) -> None:
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), _STAGE + path)
+    elif os.path.isdir(path):
+        _bind(path, _STAGE + path, _SHARED)
+
+
+def _bind(source: str, target: str, attributes: int) -> None:
+    if not os.path.exists(source):
+        raise FileNotFoundError(2, "no such file or folder to show to functions", source)
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "a"):
+            pass
+    sys_.bind(source, target, attributes)
+
+
+def _etc() -> None:
+    etc = _STAGE + "/etc"
+    os.mkdir(etc)
+    for name in _ETC:
+        source, target = "/etc/" + name, etc + "/" + name
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if os.path.isdir(source):
+                shutil.copytree(source, target, symlinks=True)
+            elif os.path.exists(source):
+                shutil.copy(source, target)
+        except (OSError, shutil.Error):
+            pass  # a file of the host that this user cannot read is one that functions do without
+    for name, text in _MADE_UP.items():
+        with open(os.path.join(etc, name), "w") as file:
+            file.write(text)
+
+
+def _dev(rootless: bool) -> None:
+    dev = _STAGE + "/dev"
+    sys_.mount("tmpfs", dev, "tmpfs", sys_.MS_NOSUID | sys_.MS_NOEXEC, "mode=0755,size=64k")
+    for name, (major, minor) in _DEVICES.items():
+        path = os.path.join(dev, name)
+        if rootless:
+            _bind("/dev/" + name, path, sys_.MOUNT_ATTR_NOSUID)
+        else:
+            os.mknod(path, 0o020666, os.makedev(major, minor))
+            os.chmod(path, 0o666)
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        os.symlink("/proc/self/fd" + target, os.path.join(dev, name))
+    os.symlink("/tmp", os.path.join(dev, "shm"))
+    sys_.mount("none", dev, flags=sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NOEXEC)
+
+
+def _hidden(sources: "Iterable[str]") -> None:
+    hidden = _STAGE + HIDDEN
+    sys_.mount("tmpfs", hidden, "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=0700,size=1m")
+    os.mkdir(_STAGE + PROC)
+    sys_.bind("/proc", _STAGE + PROC, 0)
+    shutil.copyfile("/etc/resolv.conf", _STAGE + RESOLVER)
+    for source in sources:
+        _bind(source, _STAGE + SOURCES + source, sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV)

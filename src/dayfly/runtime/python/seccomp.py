@@ -1,0 +1,147 @@
+"""The seccomp filter: which system calls a function may make, as a classic BPF program assembled here.
+
+The list is one of permission: what it does not name fails with EPERM, so that a call which a future kernel adds is denied until
+somebody has thought about it. Left out on purpose, and why:
+
+    mount, umount2, pivot_root, chroot, open_tree, move_mount, fs*, mount_setattr   would rebuild the file system view
+    unshare, setns, clone with CLONE_NEW*        a new user namespace gives back capabilities inside it, and with them kernel code
+    clone3                                       its flags are behind a pointer, unseen by BPF: ENOSYS, so that libc falls back
+    ptrace, process_vm_*, process_madvise, pidfd_getfd, kcmp    look into or take from other processes
+    bpf, perf_event_open, userfaultfd, io_uring_*, io_*, vmsplice, fanotify_*    much kernel code, long lists of CVEs, little use
+    add_key, request_key, keyctl                 key rings are not namespaced
+    kexec_*, *_module, reboot, swap*, acct, quotactl, syslog, iopl, ioperm, modify_ldt, *sethostname, vhangup    the machine itself
+    settimeofday, clock_settime, clock_adjtime, adjtimex    the clock is everybody's
+    name_to_handle_at, open_by_handle_at         open files by number, past every mount ("Shocker")
+    mbind, set_mempolicy, move_pages, migrate_pages, memfd_secret    place or pin memory outside what the cgroup controls well
+    sync, syncfs                                 flush the whole machine's disks: a storm for the neighbours
+    ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
+    socket families but unix, inet, inet6, netlink    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
+    personality but Linux with fixed values      switches address randomisation off
+    other architectures (i386, x32, 32-bit arm)  the same calls under other numbers
+
+The set is searched as a binary tree over ranges of numbers, not as a list: loading is cheaper (the kernel walks the program once for
+each number when it builds its table of always-allowed calls) and so is every call that must be checked.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from .syscall_table import ALLOWED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, List, Tuple
+
+    Code = List[Tuple[int, int, int, int]]  # instructions: code, jump if true, jump if false, operand
+
+_LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP = 0x05  # BPF_JMP | BPF_JA
+_JUMP_EQ = 0x15
+_JUMP_GE = 0x35
+_JUMP_SET = 0x45
+_RETURN = 0x06
+
+_ALLOW = 0x7FFF0000
+_ERRNO = 0x00050000
+_EPERM = _ERRNO | 1
+_ENOSYS = _ERRNO | 38
+_EAFNOSUPPORT = _ERRNO | 97
+
+_NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data; an argument has 8 bytes, the lower half first
+
+# machine: (AUDIT_ARCH_*, column in the table)
+_MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
+
+_CLONE_NEW = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
+_CLONE3 = 435
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+_PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32-bit Linux, the same with UNAME26, and "just ask"
+
+
+def _argument(index: int) -> "Tuple[int, int, int, int]":
+    return (_LOAD, 0, 0, _ARGS + 8 * index)
+
+
+def _one_of(index: int, values: "Iterable[int]", match: int, other: int) -> "Code":
+    """Answer `match` if the lower half of an argument is one of the values, else `other`."""
+    values = list(values)
+    code = [_argument(index)]
+    code += [(_JUMP_EQ, len(values) - i, 0, value) for i, value in enumerate(values)]
+    return [*code, (_RETURN, 0, 0, other), (_RETURN, 0, 0, match)]
+
+
+def _checks() -> "dict[str, Code]":
+    """Calls whose arguments decide."""
+    return {
+        "clone": [
+            _argument(0),
+            (_JUMP_SET, 1, 0, _CLONE_NEW),
+            (_RETURN, 0, 0, _ALLOW),
+            (_RETURN, 0, 0, _EPERM),
+        ],
+        "ioctl": _one_of(1, (_TIOCSTI, _TIOCLINUX), _EPERM, _ALLOW),
+        "socket": _one_of(0, _FAMILIES, _ALLOW, _EAFNOSUPPORT),
+        "socketpair": _one_of(0, _FAMILIES, _ALLOW, _EAFNOSUPPORT),
+        "personality": _one_of(0, _PERSONALITIES, _ALLOW, _EPERM),
+    }
+
+
+def numbers(machine: str) -> "dict[str, int]":
+    """Name and number of every call that is allowed, at least with some arguments, on "x86_64" or "aarch64"."""
+    column = _MACHINES[machine][1]
+    rows = (row.split() for row in ALLOWED.replace(",", "\n").splitlines())
+    return {row[0]: int(row[column]) for row in rows if row and row[column] != "-"}
+
+
+def _ranges(machine: str) -> "List[Tuple[int, Code]]":
+    """(first number, what to do) in order; each holds up to the next."""
+    deny: Code = [(_RETURN, 0, 0, _EPERM)]
+    allow: Code = [(_RETURN, 0, 0, _ALLOW)]
+    checks = _checks()
+    actions = {number: checks.get(name, allow) for name, number in numbers(machine).items()}
+    actions[_CLONE3] = [(_RETURN, 0, 0, _ENOSYS)]
+    ranges = [(0, deny)]
+    for number, action in sorted(actions.items()):
+        last, previous = ranges[-1]
+        if last == number:
+            ranges.pop()
+            previous = ranges[-1][1] if ranges else []
+        if action is not previous:
+            ranges.append((number, action))
+        ranges.append((number + 1, deny))
+    return ranges
+
+
+def _tree(ranges: "List[Tuple[int, Code]]") -> "Code":
+    """Binary search for the range that holds the accumulator."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    low, high = _tree(ranges[:middle]), _tree(ranges[middle:])
+    pivot = ranges[middle][0]
+    if len(low) <= 255:  # a conditional jump reaches that far
+        return [(_JUMP_GE, len(low), 0, pivot), *low, *high]
+    return [(_JUMP_GE, 0, 1, pivot), (_JUMP, 0, 0, len(low)), *low, *high]
+
+
+def program(machine: str = "") -> bytes:
+    """The filter for a machine ("x86_64", "aarch64"; default: this one) as an array of struct sock_filter.
+
+    Raises NotImplementedError for any other architecture: a filter with wrong numbers would be none.
+    """
+    machine = machine or os.uname().machine
+    if machine not in _MACHINES:
+        raise NotImplementedError(
+            "no seccomp table for %s; isolation needs x86_64 or aarch64 (or switch seccomp off, knowingly)" % machine
+        )
+    code: Code = [
+        (_LOAD, 0, 0, _ARCH),
+        (_JUMP_EQ, 1, 0, _MACHINES[machine][0]),
+        (_RETURN, 0, 0, _EPERM),
+        (_LOAD, 0, 0, _NR),
+        *_tree(_ranges(machine)),  # x32 calls have bit 30 set: above every range that allows
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
