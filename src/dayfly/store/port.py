@@ -2,8 +2,9 @@
 
     fetch(query, **parameters) -> rows            a read, by the query's name
     commit(*statements, notes=...) -> None        one transaction; on disk when it returns
-    write_behind(*statements)                     the same without waiting; order kept; at most 1 s of it is lost on a power cut,
-                                                  nothing on a crash of the process once it is written
+    write_behind(*statements, done=None)          the same without waiting; order kept; what is not written yet is lost in a crash.
+                                                  Held and tried again while the disk is full; `done` is called on the event
+                                                  loop once it is on disk, or given up: count with it, to bound what is under way
     subscribe(callback)                           told of every note after its transaction is committed
     open() / close()
 
@@ -12,7 +13,10 @@ query under a line `-- name: the_query`, and in numbered migrations. Commits tha
 next fsync (group commit). Notes are (kind, key), e.g. ("function", "default/hello"): a cell keeps its own copy of the configuration
 and reads again what a note names.
 
-Implementations: `sqlite.SqliteStore` (a file; WAL) and the same over memory, for tests. One suite: tests/contract/test_store.py.
+The methods are called on the event loop, which they never block.
+
+Implementations: `sqlite.SqliteStore` (a file; WAL) and the same over memory (path None), for tests.
+One suite: tests/contract/test_store.py.
 """
 
 from __future__ import annotations
@@ -41,6 +45,6 @@ class Store(Protocol):
         """Raises errors.Conflict if a uniqueness rule forbids it; then nothing of it happened."""
         ...
 
-    def write_behind(self, *statements: Statement) -> None: ...
+    def write_behind(self, *statements: Statement, done: Callable[[], None] | None = None) -> None: ...
 
     def subscribe(self, callback: Callable[[Note], None]) -> None: ...

@@ -1,0 +1,1 @@
+"""Where state lives: the port (`port`), its SQLite implementation, and the SQL itself in `sql/`."""

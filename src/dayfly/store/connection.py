@@ -1,0 +1,26 @@
+"""SQLite connections as Dayfly sets them up."""
+
+from __future__ import annotations
+
+import sqlite3
+
+MEMORY = ":memory:"
+PATIENCE = 5.0  # seconds to wait for a lock that another program holds
+
+
+def connect(path: str, *, writer: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode: the only writer (WAL, every commit on disk), or a reader that cannot write."""
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        if writer:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages of 4 KiB
+            connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes the -wal file keeps after a checkpoint
+        else:
+            connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,57 @@
+"""What SQLite reports, as Dayfly's own errors."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..errors import Conflict, DayflyError, Internal, TooLarge, Unavailable
+
+_BY_CODE: dict[int, tuple[type[DayflyError], str, str]] = {
+    sqlite3.SQLITE_FULL: (
+        Unavailable,
+        "The disk that holds the database is full.",
+        "Free some space; what waits to be written is written then.",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        Unavailable,
+        "Another process is writing to the database.",
+        "Only one server may use a data directory; close other programs that write to it.",
+    ),
+    sqlite3.SQLITE_LOCKED: (Unavailable, "The database is locked.", "Try again."),
+    sqlite3.SQLITE_CORRUPT: (
+        Internal,
+        "The database file is damaged.",
+        "Restore it from a backup, or move it away to start with an empty one.",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        Internal,
+        "The database file is not a database.",
+        "Restore it from a backup, or move it away to start with an empty one.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        Internal,
+        "The database file cannot be opened.",
+        "Check that its folder exists and that this user may write there.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        Internal,
+        "The database cannot be written.",
+        "Check the permissions of the data directory and how its file system is mounted.",
+    ),
+    sqlite3.SQLITE_IOERR: (Unavailable, "The disk reports an error.", "See the kernel's log for the disk's troubles."),
+    sqlite3.SQLITE_TOOBIG: (TooLarge, "A value is larger than the database takes.", "Keep it under 1 GB."),
+}
+
+
+def mapped(error: sqlite3.Error) -> DayflyError:
+    """The DayflyError that tells the same, for whoever asked the store."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(f"The database refuses this: {error}.")
+    code: int = getattr(error, "sqlite_errorcode", 0) or 0
+    kind, detail, hint = _BY_CODE.get(code & 0xFF, (Internal, "The database refused a statement.", ""))
+    return kind(f"{detail} ({error})", hint=hint)
+
+
+def passing(error: sqlite3.Error) -> bool:
+    """Whether the same statements may succeed later without anybody changing them."""
+    return issubclass(type(mapped(error)), Unavailable)

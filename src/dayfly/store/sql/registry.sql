@@ -1,0 +1,67 @@
+-- Namespaces, functions, revisions, secrets, packages.
+
+-- name: namespace_put
+INSERT INTO namespaces (name, created) VALUES (:name, :created) ON CONFLICT DO NOTHING;
+
+-- name: namespaces_all
+SELECT name, created FROM namespaces ORDER BY name;
+
+-- name: namespace_delete
+DELETE FROM namespaces WHERE name = :name;
+
+-- name: function_put
+INSERT INTO functions (namespace, name, body, updated) VALUES (:namespace, :name, :body, :updated)
+ON CONFLICT (namespace, name) DO UPDATE SET body = excluded.body, updated = excluded.updated;
+
+-- name: function_delete
+DELETE FROM functions WHERE namespace = :namespace AND name = :name;
+
+-- name: functions_all
+SELECT namespace, name, body, updated FROM functions ORDER BY namespace, name;
+
+-- name: function_one
+SELECT namespace, name, body, updated FROM functions WHERE namespace = :namespace AND name = :name;
+
+-- name: revision_put
+INSERT INTO revisions (namespace, function, number, digest, body, created)
+VALUES (:namespace, :function, :number, :digest, :body, :created);
+
+-- name: revisions_all
+SELECT namespace, function, number, digest, body, created FROM revisions ORDER BY namespace, function, number;
+
+-- name: revisions_of
+SELECT namespace, function, number, digest, body, created FROM revisions
+WHERE namespace = :namespace AND function = :function ORDER BY number DESC;
+
+-- name: revision_one
+SELECT namespace, function, number, digest, body, created FROM revisions
+WHERE namespace = :namespace AND function = :function AND number = :number;
+
+-- name: revision_by_digest
+SELECT namespace, function, number, digest, body, created FROM revisions
+WHERE namespace = :namespace AND function = :function AND digest = :digest;
+
+-- name: revision_next
+SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE namespace = :namespace AND function = :function;
+
+-- name: revisions_delete
+DELETE FROM revisions WHERE namespace = :namespace AND function = :function;
+
+-- name: secret_put
+INSERT INTO secrets (namespace, name, value, updated) VALUES (:namespace, :name, :value, :updated)
+ON CONFLICT (namespace, name) DO UPDATE SET value = excluded.value, updated = excluded.updated;
+
+-- name: secret_delete
+DELETE FROM secrets WHERE namespace = :namespace AND name = :name;
+
+-- name: secrets_of
+SELECT name, updated FROM secrets WHERE namespace = :namespace ORDER BY name;
+
+-- name: secret_values
+SELECT name, value FROM secrets WHERE namespace = :namespace ORDER BY name;
+
+-- name: package_put
+INSERT INTO packages (digest, size, files, created) VALUES (:digest, :size, :files, :created) ON CONFLICT DO NOTHING;
+
+-- name: package_one
+SELECT digest, size, files, created FROM packages WHERE digest = :digest;
