@@ -28,8 +28,11 @@ Needs Linux 5.12 (mount_setattr) and x86_64 or aarch64. Everything raises OSErro
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import socket
+import struct
 
 from . import mounts, seccomp
 from . import syscalls as sys_
@@ -69,7 +72,8 @@ if TYPE_CHECKING:
 FUNCTION_ID = 1000  # uid and gid of user code as it sees itself
 FIRST_UID = 200000
 
-_MiB = 1 << 20
+_SIOCSIFFLAGS = 0x8914
+_LO_UP = struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40)  # struct ifreq: IFF_UP | IFF_LOOPBACK | IFF_RUNNING
 # Readable by all or dangerous. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
 _MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sysrq-trigger", "sched_debug", "config.gz")
 _NAMESPACES = sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWCGROUP
@@ -175,12 +179,13 @@ def enter_user_namespace() -> None:
 
 def _map(process: str, uid: int, host_uid: int, gid: int, host_gid: int) -> None:
     for name, text in (
-        ("setgroups", "deny"),  # or else gid_map asks for privileges over the outer namespace
-        ("uid_map", "%d %d 1" % (uid, host_uid)),
-        ("gid_map", "%d %d 1" % (gid, host_gid)),
+        ("setgroups", b"deny"),  # or else gid_map asks for privileges over the outer namespace
+        ("uid_map", b"%d %d 1" % (uid, host_uid)),
+        ("gid_map", b"%d %d 1" % (gid, host_gid)),
     ):
-        with open(process + "/" + name, "w") as file:
-            file.write(text)
+        fd = os.open(process + "/" + name, os.O_WRONLY)
+        os.write(fd, text)
+        os.close(fd)
 
 
 def _is_rootless() -> bool:
@@ -226,13 +231,8 @@ def _bind(source: str, target: str, mode: str) -> None:
 
 
 def _loopback_up() -> None:
-    import fcntl
-    import socket
-    import struct
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        # SIOCSIFFLAGS with struct ifreq: name, IFF_UP | IFF_LOOPBACK | IFF_RUNNING
-        fcntl.ioctl(sock.fileno(), 0x8914, struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40))
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, _LO_UP)
 
 
 def _become(plan: Plan, state: _Prepared, process: int) -> None:

@@ -82,14 +82,7 @@ def bind(source: str, target: str, attributes: int) -> None:
 def mount_setattr(path: str, attributes: int) -> None:
     """Set MOUNT_ATTR_* on the mount at `path` and all below it."""
     attr = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, 0, 0, 0), 32)
-    result = _libc.syscall(
-        ctypes.c_long(_MOUNT_SETATTR),
-        ctypes.c_int(_AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_uint(_AT_RECURSIVE),
-        attr,
-        ctypes.c_size_t(32),
-    )
+    result = _libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, attr, ctypes.c_size_t(32))
     _check(result, "restrict the mount at " + path)
 
 
@@ -102,7 +95,7 @@ def pivot_root(new: str) -> None:
     """Make the mount `new` the root of this mount namespace and let go of the old one."""
     os.chdir(new)
     # With both names ".", the old root is stacked on the new one, and the next umount takes it off: pivot_root(2).
-    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT), b".", b"."), "pivot_root to " + new)
+    _check(_libc.syscall(_PIVOT_ROOT, b".", b"."), "pivot_root to " + new)
     _check(_libc.umount2(b".", MNT_DETACH), "detach the old root")
     os.chdir("/")
 
@@ -127,19 +120,22 @@ def prctl(option: int, argument: int) -> None:
 def drop_bounding_set(last: int) -> None:
     """Empty the capability bounding set of this thread: capabilities 0 to `last`."""
     call = _libc.prctl
-    for capability in range(last + 1):
-        _check(call(PR_CAPBSET_DROP, capability, 0, 0, 0), "drop capability %d" % capability)
+    if any([call(PR_CAPBSET_DROP, capability, 0, 0, 0) for capability in range(last + 1)]):
+        _check(-1, "drop the capability bounding set")
+
+
+_cap_header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
+_cap_none = ctypes.create_string_buffer(24)
 
 
 def drop_capabilities() -> None:
     """Empty the effective, permitted and inheritable sets, and with them the ambient one."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
-    _check(_libc.syscall(ctypes.c_long(_CAPSET), header, ctypes.create_string_buffer(24)), "drop capabilities")
+    _check(_libc.syscall(_CAPSET, _cap_header, _cap_none), "drop capabilities")
 
 
 def close_range(first: int, last: int) -> None:
     """Close the descriptors `first` to `last`, both included. Needs Linux 5.9."""
-    result = _libc.syscall(ctypes.c_long(_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0))
+    result = _libc.syscall(_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0)
     _check(result, "close inherited descriptors")
 
 
