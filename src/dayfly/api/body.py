@@ -1,0 +1,84 @@
+"""Request bodies: read with a limit, checked for their type, decoded strictly."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+
+from ..errors import BadInput, TooLarge, UnsupportedMedia
+
+S = TypeVar("S", bound=Struct)
+
+MAX_DOCUMENT = 8 << 20  # bytes of a JSON body
+JSON = ("application/json",)
+ARCHIVE = ("application/zip", "application/octet-stream")
+
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<place>.+)`| - at (?P<key>`key` in `.+`))?$", re.DOTALL)
+
+
+async def read_body(request: Request, limit: int, media_types: tuple[str, ...]) -> bytes:
+    """The whole body. Raises errors.TooLarge as soon as the limit is known to be passed, errors.UnsupportedMedia for another type."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    stream: AsyncIterator[bytes] = request.stream()
+    async with aclosing(stream):  # type: ignore[type-var]
+        async for chunk in stream:
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+    if size:
+        _check_type(request, media_types)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
+
+
+def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in media_types:
+        raise UnsupportedMedia(
+            f"A body of type {media_type[:100] or 'unknown'} is not understood here.",
+            hint=f"Send it with Content-Type: {' or '.join(media_types)}.",
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMedia(f"A body encoded with {encoding[:100]} is not understood here.", hint="Send it uncompressed.")
+
+
+def decode_document(data: bytes, type_: type[S]) -> S:
+    """The document in a JSON body; an empty body is an empty document.
+
+    Raises errors.BadInput with the position of a syntax error, or with the path (`field`) of what has the wrong type or is unknown.
+    """
+    try:
+        document: S = _decoder(type_).decode(data or b"{}")
+        return document
+    except msgspec.ValidationError as error:
+        match = _PLACE.match(str(error))
+        assert match is not None
+        place = (match["place"] or match["key"] or "$").replace("`", "")
+        raise BadInput(
+            f"The body does not fit: {match['what']}, at {place}.",
+            hint=f"At the top it takes: {', '.join(field.encode_name for field in msgspec.structs.fields(type_))}.",
+            field=place,
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"The body is not JSON: {error}.", hint="Send one JSON object in UTF-8.") from None
+
+
+@functools.cache
+def _decoder(type_: type[S]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)

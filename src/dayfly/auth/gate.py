@@ -1,0 +1,117 @@
+"""The one decision at the door: who sends this request?
+
+Without a login (loopback only) everybody on this machine is `LOCAL`. What keeps web pages out then, since a browser on this machine
+reaches us too, are two rules:
+
+* the Host header must be a name that cannot be rebound (see `hosts`);
+* a request that may change something, or opens a websocket, must not come from a foreign page: its Origin has to be a name of this
+  machine, and Sec-Fetch-Site must not say `cross-site`.
+
+With a login the caller shows `Authorization: Bearer dft_...`. Browsers never add that by themselves, so neither rule is needed.
+
+The same function serves the gateway's fast lane: it makes one pass over the headers, and answers it gave before come from a small memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import Forbidden, Unauthenticated
+from ..model.identity import LOCAL, Identity
+from .hosts import host_name, is_loopback
+from .tokens import Keyring
+
+Headers = Iterable[tuple[bytes, bytes]]  # names in lower case
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+REMEMBERED = 256  # names of hosts and peers whose answer is kept
+
+
+class Gate:
+    """`keyring`: None when nobody has to log in. `hosts`: further names under which this server may be addressed."""
+
+    def __init__(self, keyring: Keyring | None = None, *, hosts: Iterable[str] = ()) -> None:
+        self._keyring = keyring
+        self._told = frozenset(host_name(host) for host in hosts) - {""}
+        self._ours: set[str] = set()  # authorities (with port) that were found to be ours
+        self._near = {""}  # peers that were found to be on this machine; a Unix socket has no address
+
+    def authenticate(self, headers: Headers, host: str, peer: str, method: str) -> Identity:
+        """Whose request this is. `host` is the Host header, `peer` the client's address.
+
+        Raises errors.Unauthenticated (no or wrong token) or errors.Forbidden (sent by a foreign web page).
+        """
+        if self._keyring is not None:
+            return self._by_token(headers, self._keyring)
+        if peer not in self._near and not self._remember_peer(peer):
+            raise Unauthenticated(
+                "This server needs no login from its own machine, and takes no requests from others.",
+                hint="Start it with a token to serve other machines.",
+            )
+        if host not in self._ours and not self._remember_host(host):
+            raise Forbidden(
+                f"The Host header {host[:100]!r} is not a name of this machine (a guard against DNS rebinding).",
+                hint="Use http://127.0.0.1 or http://localhost, or tell the server this name.",
+            )
+        changes = method not in SAFE_METHODS
+        origin = site = b""
+        for name, value in headers:
+            if name == b"origin":
+                origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"upgrade":
+                changes = True
+        if changes and (origin or site):
+            self._refuse_foreign(origin, site)
+        return LOCAL
+
+    def _by_token(self, headers: Headers, keyring: Keyring) -> Identity:
+        shown = b""
+        for name, value in headers:
+            if name == b"authorization":
+                if shown:
+                    raise Unauthenticated("The request carries more than one Authorization header.")
+                shown = value
+        if not shown:
+            raise Unauthenticated(
+                "This server asks for a token, and the request carries none.",
+                hint="Send `Authorization: Bearer dft_...`, or set DAYFLY_TOKEN for the command line.",
+            )
+        scheme, _, token = shown.partition(b" ")
+        identity = keyring.identify(token.strip()) if scheme.lower() == b"bearer" else None
+        if identity is None:
+            raise Unauthenticated(
+                "The token is not one of this server's.",
+                hint="Look for the file `token` in the server's data directory.",
+            )
+        return identity
+
+    def _refuse_foreign(self, origin: bytes, site: bytes) -> None:
+        if site == b"cross-site":
+            raise Forbidden("A web page of another site sent this request (Sec-Fetch-Site: cross-site).")
+        if origin:
+            scheme, slashes, authority = origin.decode("latin-1").partition("://")
+            if not slashes or scheme not in ("http", "https") or not self._is_ours(authority):
+                raise Forbidden(
+                    f"A web page of another origin sent this request (Origin: {origin.decode('latin-1')[:100]}).",
+                    hint="Serve the page from this machine, or start the server with a token.",
+                )
+
+    def _is_ours(self, authority: str) -> bool:
+        name = host_name(authority)
+        return name in self._told or is_loopback(name)
+
+    def _remember_host(self, host: str) -> bool:
+        if not self._is_ours(host):
+            return False
+        if len(self._ours) < REMEMBERED:
+            self._ours.add(host)
+        return True
+
+    def _remember_peer(self, peer: str) -> bool:
+        if not is_loopback(peer):
+            return False
+        if len(self._near) < REMEMBERED:
+            self._near.add(peer)
+        return True
