@@ -1,0 +1,195 @@
+"""Several calls at a time in one instance: threads for plain handlers, tasks of one event loop for async ones.
+
+The gateway counts; it never has more calls open than the revision's concurrency allows. A cancelled task is stopped; a thread cannot
+be (the gateway destroys the instance when that matters).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import queue
+import socket
+import threading
+
+from .call import cancelled_frame
+from .frames import CANCEL, DATA, END, REQUEST, Connection
+from .output import NO_CALL, Tag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import Any
+
+    from .call import Calls
+
+_loads = json.JSONDecoder().decode
+_current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
+
+
+class ContextTag(Tag):
+    """The call that the running thread or task belongs to."""
+
+    fallback = ""  # until the first call comes
+
+    @property
+    def id(self) -> str:  # type: ignore[override]
+        return _current.get(ContextTag.fallback)
+
+
+class _Locked(Connection):
+    """A connection that several threads send on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._lock = threading.Lock()
+
+    def send(self, data: bytes) -> None:
+        with self._lock:
+            super().send(data)
+
+
+class Threads:
+    """Plain handlers: a thread a call, kept for the next one, at most `limit`."""
+
+    def __init__(self, calls: Calls, limit: int) -> None:
+        self._calls = calls
+        self._limit = limit
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def serve(self, plain: Connection) -> None:
+        """Read until the gateway goes; calls that still run then have nobody to answer to."""
+        ContextTag.fallback = NO_CALL
+        conn = _Locked(plain.sock)
+        bodies: dict[int, queue.SimpleQueue[bytes]] = {}
+        while True:
+            frame = conn.frame()
+            if frame is None:
+                break
+            kind, stream, payload = frame
+            plain_kind = kind & 0x7F
+            if plain_kind == REQUEST:
+                rest = None
+                if not kind & END:
+                    pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+                    bodies[stream] = pieces
+                    rest = _reader(pieces)
+                self._submit((conn, stream, _loads(payload.decode("utf-8")), b"", rest, _run_alone))
+            elif stream in bodies:
+                if plain_kind == DATA and payload:
+                    bodies[stream].put(payload)
+                if kind & END or plain_kind == CANCEL:
+                    bodies.pop(stream).put(b"")
+        for waiting in bodies.values():
+            waiting.put(b"")
+        plain.open = False
+
+    def _submit(self, job: Any) -> None:
+        if not self._idle.acquire(blocking=False) and self._started < self._limit:
+            self._started += 1
+            threading.Thread(target=self._work, name=f"call-{self._started}", daemon=True).start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            _current.set(job[2]["id"])
+            self._calls.run(*job)
+            _current.set(NO_CALL)
+            self._idle.release()
+
+
+def _reader(pieces: queue.SimpleQueue[bytes]) -> Any:
+    ended = False
+
+    def rest() -> bytes:
+        nonlocal ended
+        if ended:
+            return b""
+        data = pieces.get()
+        ended = not data
+        return data
+
+    return rest
+
+
+def _run_alone(awaitable: Awaitable[Any]) -> Any:
+    """Run an awaitable that a plain handler returned, in this thread."""
+    import asyncio
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return asyncio.run(wait())
+
+
+class Tasks:
+    """Async handlers: the main thread is an event loop that lasts as long as the instance."""
+
+    def __init__(self, calls: Calls) -> None:
+        import asyncio
+
+        self._calls = calls
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        self._open: dict[int, asyncio.Task[None]] = {}
+        self._bodies: dict[int, tuple[dict[str, Any], list[bytes]]] = {}
+        self._cancelled: set[int] = set()
+
+    def serve(self, plain: Connection) -> None:
+        """Run the loop until the gateway goes; then stop what is still running."""
+        ContextTag.fallback = NO_CALL
+        self._loop.add_reader(plain.sock, self._readable, plain)
+        self._loop.run_forever()
+        for task in self._open.values():
+            task.cancel()
+        self._open.clear()
+        self._bodies.clear()
+
+    def _readable(self, conn: Connection) -> None:
+        if not conn.fill():
+            self._loop.remove_reader(conn.sock)
+            self._loop.stop()
+            return
+        while True:
+            frame = conn.take()
+            if frame is None:
+                return
+            kind, stream, payload = frame
+            plain_kind = kind & 0x7F
+            if plain_kind == REQUEST:
+                head = _loads(payload.decode("utf-8"))
+                if kind & END:
+                    self._begin(conn, stream, head, b"")
+                else:
+                    self._bodies[stream] = (head, [])
+            elif plain_kind == DATA and stream in self._bodies:
+                self._bodies[stream][1].append(payload)
+                if kind & END:
+                    head, pieces = self._bodies.pop(stream)
+                    self._begin(conn, stream, head, b"".join(pieces))
+            elif plain_kind == CANCEL:
+                self._cancel(conn, stream)
+
+    def _begin(self, conn: Connection, stream: int, head: dict[str, Any], body: bytes) -> None:
+        token = _current.set(head["id"])  # the task copies the context
+        task = self._loop.create_task(self._calls.run_async(conn, stream, head, body, self._cancelled))
+        _current.reset(token)
+        self._open[stream] = task
+        task.add_done_callback(lambda done: self._done(conn, stream, done))
+
+    def _done(self, conn: Connection, stream: int, task: Any) -> None:
+        if self._open.get(stream) is task:
+            del self._open[stream]
+        self._cancelled.discard(stream)
+        if task.cancelled():  # before it began
+            conn.send(cancelled_frame(stream))
+
+    def _cancel(self, conn: Connection, stream: int) -> None:
+        if self._bodies.pop(stream, None) is not None:
+            conn.send(cancelled_frame(stream))
+        elif stream in self._open:
+            self._cancelled.add(stream)
+            self._open[stream].cancel()
