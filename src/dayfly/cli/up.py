@@ -1,0 +1,184 @@
+"""`up` and `down`: the server of this machine.
+
+`up --detach` starts the same `up` in a session of its own and waits on an inherited pipe until the server says that it
+listens; if it dies before, the end of its log is shown. `down` ends the server named in the data folder's pid file.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import pidfile
+from .errors import Failure
+from .output import note
+
+START_LIMIT = 60.0  # seconds that a start in the background may take
+GRACE = 30.0  # seconds that calls under way get to end
+LOG_TAIL = 20  # lines shown when a start fails
+
+
+def default_data() -> Path:
+    """`~/.local/state/dayfly`, or where XDG_STATE_HOME points."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return Path(base if base.startswith("/") else Path.home() / ".local" / "state") / "dayfly"
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=default_data,
+        show_default="~/.local/state/dayfly",
+        envvar="DAYFLY_DATA",
+        metavar="DIR",
+        help="Folder of the server's state.  [env: DAYFLY_DATA]",
+    )(command)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  dayfly up\n  dayfly up --detach --data .dayfly\n  dayfly up --port 8001 --data second\n"
+    "  DAYFLY_TOKEN=$(openssl rand -hex 16) dayfly up --host 0.0.0.0"
+)
+@click.option("--host", default="127.0.0.1", metavar="H", help="Address to listen on. Any but loopback needs a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, metavar="N", help="Port to listen on; 0: a free one.")
+@data_option
+@click.option("--detach", is_flag=True, help="Start in the background; come back when the server listens.")
+@click.option(
+    "--isolation",
+    type=click.Choice(("namespace", "process")),
+    default="namespace",
+    help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
+)
+@click.option("--ready-fd", type=int, hidden=True)
+@click.pass_context
+def up(
+    ctx: click.Context, host: str, port: int, data: Path, detach: bool, isolation: str, ready_fd: int | None
+) -> int:
+    """Start Dayfly on this machine.
+
+    Without --detach it runs until Ctrl-C. Servers with different --data and --port live side by side.
+    """
+    data = data.absolute()
+    url = f"http://{_in_url(host)}:{port}"
+    running = pidfile.find(data)
+    if running is not None:
+        return _already(running, url, data, detach)
+    if detach:
+        start_detached(data, host, port, isolation)
+        started = pidfile.find(data)
+        _welcome(started.url if started is not None else url, data)
+        return 0
+    _prepare(data)
+    from .. import server
+    from ..config import Settings
+
+    settings = Settings(host=host, port=port, data=data, isolation=isolation, ready_fd=ready_fd)
+    try:
+        with pidfile.claimed(data, url):
+            return server.main(settings)
+    except pidfile.AlreadyRunning as error:
+        return _already(error.running, url, data, detach)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _already(running: pidfile.Running, url: str, data: Path, detach: bool) -> int:
+    if detach and running.url == url:
+        note(f"Dayfly runs already at {running.url} (process {running.pid}).")
+        return 0
+    raise Failure(
+        f"Dayfly runs already on the data in {data}, at {running.url} (process {running.pid}).",
+        hint=f"Stop it with: dayfly down --data {data}\nOr start another one: dayfly up --data OTHER --port 8001",
+    )
+
+
+def _prepare(data: Path) -> None:
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(data, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise Failure(
+            f"The data folder {data} cannot be used: {error.strerror}.", hint="Name another one with --data or DAYFLY_DATA."
+        ) from None
+
+
+def start_detached(data: Path, host: str, port: int, isolation: str = "namespace") -> Callable[[], None]:
+    """Start a server in the background and return when it listens; what comes back stops it.
+
+    Raises Failure with the end of its log, if it does not come up.
+    """
+    _prepare(data)
+    reading, writing = os.pipe()
+    log_path = data / "server.log"
+    flags = ["--data", str(data), "--host", host, "--port", str(port), "--isolation", isolation]
+    command = [sys.executable, "-m", "dayfly", "up", *flags, "--ready-fd", str(writing)]
+    handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as log, open(reading, "rb", buffering=0) as ready:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != "DAYFLY_UP_DETACH"},
+        )
+        os.close(writing)
+        answered, _, _ = select.select([ready], [], [], START_LIMIT)
+        if answered and ready.read(1):
+            return lambda: _stop(data)
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    lines = log_path.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+    why = "did not start" if answered else f"did not listen within {START_LIMIT:.0f} s"
+    raise Failure("\n".join((f"Dayfly {why}:", *(f"  {line}" for line in lines))), hint=f"Its log: {log_path}")
+
+
+def _stop(data: Path) -> None:
+    running = pidfile.find(data)
+    if running is not None:
+        pidfile.stop(running, data, GRACE)
+
+
+def _welcome(url: str, data: Path) -> None:
+    default = data == default_data()
+    there = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
+    click.echo(f"Dayfly listens at {url}")
+    note(f"Deploy something:  dayfly deploy PATH --name hello{there}")
+    note(f"Look at it:        dayfly status{there}")
+    note(f"Stop it:           dayfly down{'' if default else f' --data {data}'}")
+    note(f"Its log:           {data / 'server.log'}")
+
+
+@click.command(epilog="\b\nExamples:\n  dayfly down\n  dayfly down --data .dayfly")
+@data_option
+@click.option("--grace", type=click.FloatRange(0), default=GRACE, metavar="SECONDS", help="Time for calls under way to end.")
+def down(data: Path, grace: float) -> None:
+    """Stop the Dayfly that `dayfly up` started.
+
+    Calls under way end first. Functions, records and queued calls stay in the data folder for the next `dayfly up`. If
+    none runs, nothing happens.
+    """
+    data = data.absolute()
+    running = pidfile.find(data)
+    if running is None:
+        note(f"No Dayfly runs on the data in {data}.")
+        return
+    if pidfile.stop(running, data, grace):
+        note(f"Dayfly did not stop within {grace:g} s and was killed.")
+    note(f"Dayfly at {running.url} has stopped.")
