@@ -1,0 +1,365 @@
+"""One call under way: a small state machine between the caller, the pool and the instance.
+
+It is what the instance's channel reports to (`Sink`), what waits in the pool's queue (`Waiter`), and what the caller can feed and
+cancel. It reports to the caller (`Client`) exactly one of: a result with its whole body; a result that streams, then data up to its
+end; or a platform error. Then it gives back its slot, and last of all writes its record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from ..actions import Invoke
+from ..errors import BadResponse, Cancelled, DayflyError, InstanceDied, TimedOut, Unavailable
+from ..model.call import FunctionError, Invocation, Result, Status, Timings
+from ..model.function import Flavour, Revision
+from ..sandbox.port import ResponseHead
+
+if TYPE_CHECKING:
+    from ..pool.group import Group
+    from ..pool.instance import Instance
+    from .dispatcher import Dispatcher
+
+UPLOAD_HIGH: Final = 256 << 10  # bytes of a request body that wait for an instance before the client is held back
+_encode = msgspec.json.encode
+
+
+class Client(Protocol):
+    """Who asked. One ending: a result that is not streaming, data with end=True, or a failure."""
+
+    def on_result(self, result: Result) -> None: ...
+
+    def on_data(self, data: bytes, end: bool) -> None: ...
+
+    def on_failure(self, error: DayflyError) -> None: ...
+
+
+class Call:
+    """See the module's text. Made by `Dispatcher.begin`."""
+
+    __slots__ = (
+        "_assigned",
+        "_body_done",
+        "_cold",
+        "_drained",
+        "_http_status",
+        "_queued",
+        "_started",
+        "_stream",
+        "_upload",
+        "client",
+        "deadline",
+        "dispatcher",
+        "done",
+        "group",
+        "instance",
+        "invoke",
+        "responded",
+        "revision",
+        "timings",
+        "usage",
+    )
+
+    def __init__(
+        self, dispatcher: Dispatcher, invoke: Invoke, revision: Revision, group: Group, client: Client, body_done: bool
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.invoke = invoke
+        self.revision = revision
+        self.group = group
+        self.client = client
+        self.done = False
+        self.responded = False
+        self.instance: Instance | None = None
+        self.timings = Timings()
+        self.usage = (0, 0)  # cpu_us, rss_kb
+        self._body_done = body_done
+        self._upload: list[bytes] | None = None
+        self._drained: Callable[[], None] | None = None
+        self._http_status = 0
+        self._stream = 0
+        self._cold = False
+        self._queued = dispatcher.clock.monotonic()
+        self._assigned = 0.0
+        self._started = dispatcher.clock.now()
+        self.deadline = self._queued + dispatcher.pool.limits.queue_timeout_s  # monotonic; of the queue, then of the run
+
+    # --- Waiter ------------------------------------------------------------------------------------------------
+
+    def assigned(self, instance: Instance) -> None:
+        """An instance takes the call."""
+        self.instance = instance
+        now = self.dispatcher.clock.monotonic()
+        self._assigned = now
+        self._cold = cold = instance.fresh
+        timeout = self.revision.config.timeout_s
+        invoke = self.invoke
+        if 0 < invoke.timeout_s < timeout:
+            timeout = invoke.timeout_s
+        self.deadline = now + timeout
+        if cold:
+            instance.fresh = False
+            started = max(instance.created_mono, self._queued)
+            self.timings = Timings(started - self._queued, instance.ready_mono - started, instance.init_s)
+        elif now - self._queued > 0.0005:
+            self.timings = Timings(now - self._queued)
+        instance.calls += 1
+        self._stream = instance.box.call(self._head(timeout), invoke.body, self._body_done, self)
+        if self._upload is not None:
+            waiting, self._upload = self._upload, None
+            if waiting and not self.done:
+                instance.box.send(self._stream, b"".join(waiting), self._body_done)
+            if self._drained is not None:
+                self._drained()
+                self._drained = None
+
+    def refused(self, error: DayflyError) -> None:
+        self._fail(error)
+
+    def _head(self, timeout: float) -> bytes:
+        invoke = self.invoke
+        until = self.dispatcher.clock.now() + timeout
+        if self.revision.config.flavour is Flavour.EVENT and not (invoke.trace_parent or invoke.client or invoke.cause):
+            return b'{"id":"%b","deadline":%.3f,"attempt":%d}' % (invoke.invocation.encode(), until, invoke.attempt)
+        head: dict[str, object] = {"id": invoke.invocation, "deadline": until, "attempt": invoke.attempt}
+        if self.revision.config.flavour is Flavour.HTTP:
+            http = invoke.http
+            head["http"] = http if http is not None else {
+                "method": "POST", "path": "/", "query": "", "headers": (("content-type", invoke.content_type),),
+            }  # fmt: skip
+        if invoke.trace_parent:
+            head["trace"] = invoke.trace_parent
+        if invoke.cause:
+            head["cause"] = invoke.cause
+        if invoke.depth:
+            head["depth"] = invoke.depth
+        if invoke.client:
+            head["client"] = invoke.client
+        return _encode(head)
+
+    # --- the caller's side -----------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, end: bool) -> None:
+        """More of the request's body."""
+        self._body_done = end
+        if self.done:
+            return
+        if self.instance is None:
+            if self._upload is None:
+                self._upload = []
+            self._upload.append(data)
+        else:
+            self.instance.box.send(self._stream, data, end)
+
+    @property
+    def running(self) -> bool:
+        """Whether an instance has taken the call."""
+        return self.instance is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether the caller should stop sending body for now."""
+        if self.instance is None:
+            return self._upload is not None and sum(map(len, self._upload)) > UPLOAD_HIGH
+        return not self.done and self.instance.box.full
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        if self.instance is None:
+            self._drained = callback
+        else:
+            self.instance.box.when_drained(callback)
+
+    def hold(self) -> None:
+        """The caller is slow to take the answer. With other calls on the instance it may not hold those up."""
+        if self.instance is not None and not self.done and self.instance.slots == 1:
+            self.instance.box.hold()
+
+    def unhold(self) -> None:
+        if self.instance is not None and not self.done and self.instance.slots == 1:
+            self.instance.box.release()
+
+    def cancel(self, error: DayflyError | None = None) -> None:
+        """Stop the call and what it started. The client is told with `error`, by default Cancelled."""
+        self._abort(error or Cancelled("the call was cancelled", invocation=self.invoke.invocation))
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        identifier = self.invoke.invocation
+        if self.instance is None:
+            waited = self.dispatcher.pool.limits.queue_timeout_s
+            self._abort(
+                Unavailable(
+                    f"no instance became free within {waited:g} s ({len(self.group.instances)} are running, "
+                    f"{len(self.group.waiting)} calls are waiting)",
+                    hint="Try again later, or raise --max or --concurrency of the function.",
+                    invocation=identifier,
+                    retry_after=1.0,
+                )
+            )
+            return
+        seconds = self.deadline - self._assigned
+        self._abort(
+            TimedOut(
+                f"the function did not answer within {seconds:g} s and was stopped, with everything it had started",
+                hint="Make it faster, or deploy it with a longer --timeout.",
+                invocation=identifier,
+            )
+        )
+
+    def _abort(self, error: DayflyError) -> None:
+        if self.done:
+            return
+        instance = self.instance
+        if instance is None:
+            self.group.forsake()
+            self._fail(error)
+            return
+        self._fail(error)
+        if instance.slots == 1:
+            self.group.load.add(-1, self.dispatcher.clock.monotonic())
+            self.group.kill(instance)
+        else:
+            # Others run beside it: it gets no new call and ends with them; this call is asked to stop.
+            instance.box.cancel(self._stream)
+            self.group.retire(instance)
+            self.group.release(instance)
+        self.group.start_for_waiting()
+
+    # --- Sink ----------------------------------------------------------------------------------------------------------
+
+    def on_response(self, head: ResponseHead, body: bytes, end: bool) -> None:
+        if self.done:
+            return
+        self.usage = (head.cpu_us, head.rss_kb)
+        self.responded = True
+        self._http_status = head.status
+        run = self.dispatcher.clock.monotonic() - self._assigned
+        before = self.timings
+        timings = Timings(before.queue, before.cold, before.init, run)
+        result = Result(
+            invocation=self.invoke.invocation,
+            revision=self.revision.number,
+            cold=self._cold,
+            status=head.status,
+            headers=head.headers,
+            body=body,
+            timings=timings,
+            streaming=not end,
+        )
+        self.client.on_result(result)
+        if end:
+            self._finish(Status.OK, timings, head.status)
+
+    def on_data(self, data: bytes, end: bool) -> None:
+        if self.done:
+            return
+        self.client.on_data(data, end)
+        if end:
+            self._finish(Status.OK, self._ran(), self._http_status)
+
+    def on_error(self, error: FunctionError) -> None:
+        if self.done:
+            return
+        timings = self._ran()
+        if self.responded:
+            self.client.on_failure(
+                BadResponse(
+                    f"the function raised {error.type} in the middle of its answer: {error.message}"[:8192],
+                    invocation=self.invoke.invocation,
+                )
+            )
+        else:
+            self.client.on_result(
+                Result(
+                    invocation=self.invoke.invocation,
+                    revision=self.revision.number,
+                    cold=self._cold,
+                    status=500,
+                    error=error,
+                    timings=timings,
+                )
+            )
+        self._finish(Status.ERROR, timings, 500, error.type, error.message)
+
+    def on_lost(self, error: DayflyError) -> None:
+        if self.done:
+            return
+        if isinstance(error, BadResponse) and self.instance is not None:
+            # The instance is well; only the answer was not.
+            self._tell(error)
+            self._finish(Status.ERROR, self._ran(), error.status, error.kind, error.detail)
+            return
+        if not error.invocation:
+            error = self._named(error)
+        self._fail(error)
+        if self.instance is not None:
+            self.group.load.add(-1, self.dispatcher.clock.monotonic())
+
+    def _named(self, error: DayflyError) -> DayflyError:
+        detail = error.detail
+        if isinstance(error, InstanceDied):
+            detail = f"{detail}, while it ran this call"
+        return type(error)(
+            detail, hint=error.hint, invocation=self.invoke.invocation, retry_after=error.retry_after, **error.members
+        )
+
+    # --- endings ---------------------------------------------------------------------------------------------------------
+
+    def _ran(self) -> Timings:
+        before = self.timings
+        run = self.dispatcher.clock.monotonic() - self._assigned if self._assigned else 0.0
+        if not self._assigned:
+            return Timings(self.dispatcher.clock.monotonic() - self._queued)
+        return Timings(before.queue, before.cold, before.init, run)
+
+    def _tell(self, error: DayflyError) -> None:
+        if not error.invocation:
+            error.invocation = self.invoke.invocation
+        self.client.on_failure(error)
+
+    def _fail(self, error: DayflyError) -> None:
+        """End without an answer of the function; the slot is the caller's business."""
+        self.done = True
+        status = self.dispatcher.status_of(error)
+        self._tell(error if not error.invocation or error.invocation == self.invoke.invocation else self._named(error))
+        self.dispatcher.ended(self)
+        self._record(status, self._ran(), error.status, error.kind, error.detail)
+
+    def _finish(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
+        """End with an answer: give back the slot, then write the record."""
+        self.done = True
+        assert self.instance is not None
+        self.dispatcher.ended(self)
+        self.group.release(self.instance, timings.run)
+        self._record(status, timings, http_status, kind, message)
+
+    def _record(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
+        invoke = self.invoke
+        instance = self.instance
+        self.dispatcher.record(
+            Invocation(
+                id=invoke.invocation,
+                namespace=invoke.namespace,
+                function=invoke.function,
+                revision=self.revision.number,
+                mode=invoke.mode,
+                status=status,
+                cold=self._cold,
+                started=self._started,
+                timings=timings,
+                billed_ms=math.ceil(timings.run * 1000),
+                memory_mb=self.revision.config.memory_mb,
+                peak_kb=self.usage[1],
+                cpu_us=self.usage[0],
+                cause=invoke.cause,
+                instance=instance.id if instance is not None else "",
+                attempt=invoke.attempt,
+                http_status=http_status,
+                error_type=kind,
+                error_message=message[:1024],
+            )
+        )

@@ -1,0 +1,186 @@
+"""From an Invoke action to a call on an instance: find the revision, admit, acquire, watch the deadline.
+
+`begin` is the hot path and synchronous; everybody who can wait uses `invoke`. Deadlines are not timers, one a call, but one sweep over
+the calls under way every SWEEP seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..actions import Invoke
+from ..clock import Clock, Timer
+from ..errors import Cancelled, DayflyError, InitFailed, Throttled, TimedOut, TooLarge, Unavailable
+from ..model.call import Invocation, Result, Status, Timings
+from ..model.function import Flavour, Revision
+from ..model.ids import new_id
+from ..model.profile import Profile
+from ..pool.pool import Pool
+from .body import event_body
+from .call import Call, Client
+
+SWEEP: Final = 0.05  # seconds between looks at the deadlines: what a timeout may be late
+
+
+class Routes(Protocol):
+    """Who knows what is deployed."""
+
+    def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
+        """The revision that takes this call; raises NotFound."""
+        ...
+
+    def profile(self, name: str) -> Profile: ...
+
+
+COLLECT: Final = 64 << 20  # bytes of an answer that `Dispatcher.invoke` collects in memory
+
+_STATUS: Final[dict[type[DayflyError], Status]] = {
+    TimedOut: Status.TIMED_OUT,
+    Cancelled: Status.CANCELLED,
+    InitFailed: Status.INIT_FAILED,
+    Throttled: Status.REJECTED,
+    Unavailable: Status.REJECTED,
+}
+
+
+class Dispatcher:
+    """All calls of this cell."""
+
+    def __init__(self, routes: Routes, pool: Pool, record: Callable[[Invocation], None], clock: Clock) -> None:
+        self.routes = routes
+        self.pool = pool
+        self.record = record
+        self.clock = clock
+        self.active: dict[str, Call] = {}  # by invocation id
+        self._sweeper: Timer | None = None
+
+    def begin(self, invoke: Invoke, client: Client, *, body_done: bool = True) -> Call:
+        """Start a call; the client is told the rest. With `body_done` False, `Call.feed` brings the body.
+
+        Raises NotFound, BadInput, UnsupportedMedia, TooLarge, Throttled or Unavailable before anything has happened.
+        """
+        revision = self.routes.resolve(invoke.namespace, invoke.function, invoke.qualifier)
+        if not invoke.invocation:
+            invoke.invocation = new_id()
+        if revision.config.flavour is Flavour.EVENT:
+            event_body(invoke)
+        group = self.pool.group(revision)
+        call = Call(self, invoke, revision, group, client, body_done)
+        identifier = invoke.invocation
+        self.active[identifier] = call
+        try:
+            instance = group.acquire(call)
+        except DayflyError as error:
+            error.invocation = identifier
+            del self.active[identifier]
+            self.record(rejected(invoke, revision, error, self.clock.now()))
+            raise
+        if instance is not None:
+            call.assigned(instance)
+        if self._sweeper is None:
+            self._sweeper = self.clock.call_later(SWEEP, self._sweep)
+        return call
+
+    async def invoke(self, invoke: Invoke) -> Result:
+        """Make the call and wait for its whole answer. Raises what went wrong on the platform's side."""
+        client = Collector(COLLECT)
+        call = self.begin(invoke, client)
+        client.call = call
+        try:
+            return await client.future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    def cancel(self, identifier: str) -> bool:
+        """Cancel a call that is waiting or running; False if there is none of that id."""
+        call = self.active.get(identifier)
+        if call is None:
+            return False
+        call.cancel()
+        return True
+
+    def ended(self, call: Call) -> None:
+        self.active.pop(call.invoke.invocation, None)
+
+    def status_of(self, error: DayflyError) -> Status:
+        """How the record calls this failure."""
+        return _STATUS.get(type(error), Status.CRASHED)
+
+    def _sweep(self) -> None:
+        now = self.clock.monotonic()
+        for call in [call for call in self.active.values() if call.deadline <= now]:
+            call.expire()
+        self._sweeper = self.clock.call_later(SWEEP, self._sweep) if self.active else None
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no call is under way, but no longer than this."""
+        until = self.clock.monotonic() + seconds
+        while self.active and self.clock.monotonic() < until:
+            await self.clock.sleep(SWEEP)
+
+
+def rejected(invoke: Invoke, revision: Revision, error: DayflyError, now: float) -> Invocation:
+    """The record of a call that user code never saw."""
+    return Invocation(
+        id=invoke.invocation,
+        namespace=invoke.namespace,
+        function=invoke.function,
+        revision=revision.number,
+        mode=invoke.mode,
+        status=Status.REJECTED,
+        cold=False,
+        started=now,
+        timings=Timings(),
+        billed_ms=0,
+        memory_mb=revision.config.memory_mb,
+        cause=invoke.cause,
+        attempt=invoke.attempt,
+        http_status=error.status,
+        error_type=error.kind,
+        error_message=error.detail[:1024],
+    )
+
+
+class Collector:
+    """A client that collects the whole answer in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.call: Call | None = None
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes] = []
+        self._result: Result | None = None
+
+    def on_result(self, result: Result) -> None:
+        if result.streaming:
+            self._result = result
+            self._take(result.body)
+        elif not self.future.done():
+            self.future.set_result(result)
+
+    def on_data(self, data: bytes, end: bool) -> None:
+        self._take(data)
+        if end and not self.future.done():
+            assert self._result is not None
+            self._result.body = b"".join(self._parts)
+            self._result.streaming = False
+            self.future.set_result(self._result)
+
+    def _take(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._parts.append(data)
+        elif self.call is not None:
+            self.call.cancel(
+                TooLarge(f"the answer is larger than {self._limit} bytes", hint="Stream it to the caller: call it over HTTP.")
+            )
+
+    def on_failure(self, error: DayflyError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+

@@ -1,0 +1,149 @@
+"""What all connections of a listener share: where requests go, who may send them, what they may weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ..actions import Invoke
+from ..dialects.hook import Head, Mount, Reply, Route
+from ..dialects.routing import Router
+from ..errors import DayflyError, MethodNotAllowed
+from ..model.call import Result
+from ..model.identity import Identity
+from .limits import EdgeLimits
+
+
+class CallClient(Protocol):
+    """Who is told of a call's progress (see calls.call.Client)."""
+
+    def on_result(self, result: Result) -> None: ...
+
+    def on_data(self, data: bytes, end: bool) -> None: ...
+
+    def on_failure(self, error: DayflyError) -> None: ...
+
+
+class CallHandle(Protocol):
+    """A call under way, as the gateway needs it."""
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def running(self) -> bool:
+        """Whether an instance has taken it."""
+        ...
+
+    def feed(self, data: bytes, end: bool) -> None: ...
+
+    def when_drained(self, callback: Callable[[], None]) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def unhold(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class Dispatch(Protocol):
+    """The way to a call: `calls.dispatcher.Dispatcher` behind admission."""
+
+    def begin(self, invoke: Invoke, client: CallClient, identity: Identity, body_done: bool) -> CallHandle: ...
+
+    def streams(self, invoke: Invoke) -> bool:
+        """Whether this function takes its body in pieces; raises NotFound."""
+        ...
+
+    async def enqueue(self, invoke: Invoke, identity: Identity) -> str:
+        """Accept an asynchronous call; its invocation id, once it is on disk."""
+        ...
+
+    async def once(self, invoke: Invoke, identity: Identity) -> Result:
+        """Make a synchronous call that carries an idempotency key."""
+        ...
+
+
+Authenticate = Callable[[Sequence[tuple[bytes, bytes]], str, str, str], Identity]  # headers, host, peer, method
+
+
+class Match(msgspec.Struct):
+    mount: Mount
+    route: Route
+    params: dict[str, str]
+
+
+class Edge:
+    """Mounts, dispatcher and limits of one listener."""
+
+    def __init__(
+        self,
+        mounts: Sequence[Mount],
+        dispatch: Dispatch,
+        authenticate: Authenticate,
+        limits: EdgeLimits,
+        perform: Callable[[object, Identity], Awaitable[object]],
+        listener: str = "",
+    ) -> None:
+        self.dispatch = dispatch
+        self.authenticate = authenticate
+        self.limits = limits
+        self.perform = perform
+        mine = [(mount, Router(mount.dialect.routes)) for mount in mounts if mount.listener == listener]
+        # The most particular mount first: by host, then by the length of the prefix.
+        mine.sort(key=lambda pair: (not pair[0].hosts, -len(pair[0].prefix)))
+        self._mounts = mine
+
+    def find(self, method: str, host: str, path: str) -> Match | None:
+        """The mount and route of this request; None: no dialect knows the path.
+
+        Raises MethodNotAllowed (with `allow`) when a dialect knows the path but not for this method.
+        """
+        for mount, router in self._mounts:
+            if mount.hosts and not _host_matches(mount.hosts, host):
+                continue
+            prefix = mount.prefix
+            if prefix:
+                if not path.startswith(prefix) or (len(path) > len(prefix) and path[len(prefix)] != "/"):
+                    continue
+                rest = path[len(prefix) :] or "/"
+            else:
+                rest = path
+            found = router.match(method, rest)
+            if found is None:
+                continue
+            if isinstance(found, frozenset):
+                raise MethodNotAllowed(
+                    f"{method} is not allowed here", hint=f"Allowed: {', '.join(sorted(found))}.", allow=sorted(found)
+                )
+            return Match(mount, found[0], found[1])
+        return None
+
+    def fault(self, mount: Mount | None, head: Head, error: DayflyError) -> Reply:
+        """The error in the words of the dialect, or as a problem document."""
+        if mount is not None:
+            return mount.dialect.fault(head, error)
+        return problem(error)
+
+
+def _host_matches(hosts: tuple[str, ...], host: str) -> bool:
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.lower()
+    return any(name == known or (known.startswith("*.") and name.endswith(known[1:])) for known in hosts)
+
+
+def problem(error: DayflyError) -> Reply:
+    """A platform error as RFC 9457 has it."""
+    headers = [("content-type", "application/problem+json"), ("dayfly-error", "platform")]
+    if error.invocation:
+        headers.append(("dayfly-invocation-id", error.invocation))
+    if error.retry_after is not None:
+        headers.append(("retry-after", str(max(1, round(error.retry_after)))))
+    if isinstance(error, MethodNotAllowed):
+        allow = error.members.get("allow", [])
+        headers.append(("allow", ", ".join(allow) if isinstance(allow, list) else str(allow)))
+    if error.status == 401:
+        headers.append(("www-authenticate", 'Bearer realm="dayfly"'))
+    return Reply(error.status, headers, msgspec.json.encode(error.problem()))

@@ -1,0 +1,266 @@
+"""One request and its answer on the fast lane: collects or passes on the body, begins the call, writes what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from typing import TYPE_CHECKING, Final
+
+from ..actions import Invoke
+from ..dialects.hook import Head, Reply
+from ..errors import BadInput, DayflyError, Internal, TooLarge
+from ..model.call import Mode, Result
+from ..model.identity import Identity
+from .edge import CallHandle, Match
+
+if TYPE_CHECKING:
+    from .protocol import EdgeProtocol
+
+
+def _status_line(status: int) -> str:
+    try:
+        return f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
+    except ValueError:
+        return f"HTTP/1.1 {status} \r\n"
+
+
+_STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
+
+
+class Exchange:
+    """Made at the end of a request's head. `write` goes out only when it is the connection's turn (pipelining)."""
+
+    __slots__ = (
+        "_body",
+        "_call",
+        "_chunked",
+        "_early",
+        "_head_sent",
+        "_identity",
+        "_invoke",
+        "_size",
+        "answered",
+        "complete",
+        "current",
+        "head",
+        "keep_alive",
+        "limit",
+        "match",
+        "protocol",
+        "version",
+    )
+
+    def __init__(self, protocol: EdgeProtocol, head: Head, match: Match, keep_alive: bool, version: str) -> None:
+        self.protocol = protocol
+        self.head = head
+        self.match = match
+        self.keep_alive = keep_alive
+        self.version = version
+        self.limit = min(protocol.edge.limits.body_bytes, match.mount.dialect.profile.payload_limit)
+        self.answered = False  # the answer is whole
+        self.complete = False  # the request is whole
+        self.current = False  # it is this exchange's turn to write
+        self._early: list[bytes] = []  # written before its turn
+        self._body: list[bytes] = []
+        self._size = 0
+        self._call: CallHandle | None = None
+        self._invoke: Invoke | None = None
+        self._identity: Identity | None = None
+        self._chunked = False
+        self._head_sent = False
+
+    # --- the request ----------------------------------------------------------------------------------------------
+
+    def begin(self, length: int, chunked: bool) -> bool:
+        """The head is there. Refuses, or begins a call whose body streams; True if the body is wanted."""
+        try:
+            if length > self.limit:
+                raise self._too_large()
+            self._identity = self.protocol.edge.authenticate(
+                self.head.headers, self.head.host, self.head.peer, self.head.method
+            )
+            if self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body):
+                invoke = self._decode(b"")
+                if invoke.mode is Mode.SYNC and not invoke.idempotency_key and self.protocol.edge.dispatch.streams(invoke):
+                    self._invoke = invoke
+                    self._call = self.protocol.edge.dispatch.begin(invoke, self, self._identity, False)
+        except DayflyError as error:
+            self.on_failure(error)
+            return False
+        return True
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the body is larger than {self.limit} bytes",
+            hint="Send less, or raise the body limit of the server (--body-limit).",
+            limit=self.limit,
+        )
+
+    def _decode(self, body: bytes) -> Invoke:
+        invoke: Invoke = self.match.route.decode(self.head, self.match.params, body)
+        return invoke
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._size += len(data)
+        if self.answered:
+            return
+        if self._size > self.limit:
+            error = self._too_large()
+            if self._call is not None:
+                self._call.cancel()
+            if not self.answered:
+                self.on_failure(error)
+            return
+        if self._call is None:
+            self._body.append(data)
+            return
+        self._call.feed(data, False)
+        if self._call.full:
+            self.protocol.hold_upload()
+            self._call.when_drained(self.protocol.release_upload)
+
+    def end(self) -> None:
+        """The request is whole: call the function, unless that began with the head."""
+        self.complete = True
+        if self.answered:
+            return
+        if self._call is not None:
+            self._call.feed(b"", True)
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        dispatch = self.protocol.edge.dispatch
+        try:
+            invoke = self._invoke = self._decode(body)
+            assert self._identity is not None
+            if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
+                self._call = dispatch.begin(invoke, self, self._identity, True)
+            else:
+                self.protocol.spawn(self._slowly(invoke, self._identity))
+        except DayflyError as error:
+            self.on_failure(error)
+        except Exception as error:  # a fault of ours must not take the connection's parser down
+            self.protocol.logger.exception("a call could not be begun")
+            self.on_failure(Internal(f"{type(error).__name__} while the call was begun"))
+
+    async def _slowly(self, invoke: Invoke, identity: Identity) -> None:
+        """Calls that go to the disk first: asynchronous ones, and those with an idempotency key."""
+        dispatch = self.protocol.edge.dispatch
+        try:
+            if invoke.mode is Mode.SYNC:
+                self.on_result(await dispatch.once(invoke, identity))
+            else:
+                self.on_result(Result(invocation=await dispatch.enqueue(invoke, identity), status=202))
+        except DayflyError as error:
+            self.on_failure(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self.protocol.logger.exception("a call could not be accepted")
+            self.on_failure(Internal(f"{type(error).__name__} while the call was accepted"))
+
+    # --- the answer: calls.call.Client --------------------------------------------------------------------------------
+
+    def on_result(self, result: Result) -> None:
+        if self.answered or self.protocol.gone:
+            return
+        reply = self.match.route.encode(self.head, self._invoke, result)
+        if not result.streaming:
+            self._whole(reply)
+            return
+        bodyless = self.head.method == "HEAD" or reply.status in (204, 304)
+        self._chunked = self.version == "1.1" and not bodyless
+        if not self._chunked and not bodyless:
+            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
+        self._write(self._head(reply, None))
+        if result.body:
+            self.on_data(result.body, False)
+
+    def on_data(self, data: bytes, end: bool) -> None:
+        if self.answered or self.protocol.gone:
+            return
+        if self.head.method == "HEAD":
+            data = b""
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            self._write(piece + b"0\r\n\r\n" if end else piece)
+        elif data:
+            self._write(data)
+        if end:
+            self._done()
+
+    def on_failure(self, error: DayflyError) -> None:
+        if self.answered or self.protocol.gone:
+            return
+        if self._head_sent:
+            # The head is out already: a broken-off answer is all that is left to tell it.
+            self.answered = True
+            self.protocol.abort()
+            return
+        self._whole(self.protocol.edge.fault(self.match.mount, self.head, error))
+
+    def _whole(self, reply: Reply) -> None:
+        body = b"" if self.head.method == "HEAD" or reply.status in (204, 304) else reply.body
+        self._write(self._head(reply, len(reply.body)) + body)
+        self._done()
+
+    def _head(self, reply: Reply, length: int | None) -> bytes:
+        self._head_sent = True
+        if not self.complete:
+            self.keep_alive = False  # the rest of the body would be read as the next request
+        lines = [_STATUS_LINES[reply.status]]
+        for name, value in reply.headers:
+            lines.append(f"{name}: {value}\r\n")
+        if length is not None:
+            if reply.status not in (204, 304):
+                lines.append(f"content-length: {length}\r\n")
+        elif self._chunked:
+            lines.append("transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append("connection: close\r\n")
+        elif self.version == "1.0":
+            lines.append("connection: keep-alive\r\n")
+        lines.append(self.protocol.date)
+        lines.append("\r\n")
+        return "".join(lines).encode("latin-1", "replace")
+
+    def _write(self, data: bytes) -> None:
+        if self.current:
+            self.protocol.transport.write(data)
+        else:
+            self._early.append(data)
+
+    def _done(self) -> None:
+        self.answered = True
+        if self.current:
+            self.protocol.finished(self)
+
+    def turn(self) -> None:
+        """The answers before this one are out: write what has come so far."""
+        self.current = True
+        if self._early:
+            self.protocol.transport.write(b"".join(self._early))
+            self._early.clear()
+        if self.answered:
+            self.protocol.finished(self)
+
+    # --- the connection ---------------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        if self._call is not None and not self.answered:
+            self._call.hold()
+
+    def unhold(self) -> None:
+        if self._call is not None and not self.answered:
+            self._call.unhold()
+
+    def client_gone(self) -> None:
+        """The client has left. A call that waits or streams ends; one that runs is let finish, its answer dropped:
+        it may have effects, and its instance stays warm."""
+        call = self._call
+        if call is not None and not self.answered and (self._head_sent or not self.complete or not call.running):
+            call.cancel()
+
+
+def bad_request(detail: str) -> BadInput:
+    return BadInput(detail, hint="Send HTTP/1.1 as RFC 9112 describes it.")

@@ -1,0 +1,18 @@
+"""What a client may send, and how slowly. One set for both lanes, because an attacker picks the lane."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class EdgeLimits(Struct, frozen=True, kw_only=True):
+    url_bytes: int = 16 << 10
+    header_bytes: int = 64 << 10  # names and values of one request together
+    header_count: int = 200
+    body_bytes: int = 6 << 20  # of a call; a profile may say less
+    buffered_body: int = 64 << 10  # a body up to this size is collected before the call begins
+    head_timeout_s: float = 10.0  # from the first byte of a request to the end of its head
+    body_timeout_s: float = 30.0  # between two pieces of a body
+    idle_timeout_s: float = 75.0  # a kept-alive connection without a request
+    connections: int = 20_000
+    pipelined: int = 16  # requests of one connection that wait for their turn

@@ -1,0 +1,282 @@
+"""The HTTP protocol of a connection, installed as uvicorn's own: calls of functions leave it by the fast lane.
+
+uvicorn's httptools protocol parses; at the end of a request's head this class decides. A route that a dialect marks as fast becomes an
+`Exchange`: from there to the instance and back there are only callbacks, no task, no ASGI scope, no future. Everything else goes on
+as uvicorn has it (the wide lane). Requests pipelined behind a fast one wait for their turn; a connection that mixes lanes while an
+answer is under way is closed after that answer, so that answers can never be taken for each other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..dialects.hook import Head
+from ..errors import BadInput, DayflyError, TooLarge, Unavailable
+from .edge import Edge, Match, problem
+from .exchange import Exchange, bad_request
+
+
+class HeaderFieldsTooLarge(TooLarge):
+    """The head of the request is over its limit"""
+
+    status = 431
+    kind = "header-fields-too-large"
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection. `edge` is set on a subclass, one a listener: uvicorn makes the objects itself."""
+
+    edge: ClassVar[Edge]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gone = False
+        self._exchanges: deque[Exchange] = deque()  # in order of arrival; the first is the one that writes
+        self._receiving: Exchange | None = None
+        self._wide = False  # the request being received is on the wide lane
+        self._closing = False  # nothing more is accepted on this connection
+        self._header_bytes = 0
+        self._refusal: DayflyError | None = None
+        self._since = 0.0  # loop time of the last progress of the client
+        self._date_source: object = None
+        self._date = ""
+
+    @property
+    def date(self) -> str:
+        """The date header, made by uvicorn once a second."""
+        source = self.server_state.default_headers
+        if source is not self._date_source:
+            self._date_source = source
+            self._date = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in source)
+        return self._date
+
+    # --- connection --------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._since = self.loop.time()
+        if len(self.connections) > self.edge.limits.connections:
+            self._refuse(Unavailable("too many connections", hint="Try again later.", retry_after=1.0))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        super().connection_lost(exc)
+        for exchange in self._exchanges:
+            exchange.client_gone()
+        self._exchanges.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._since = self.loop.time()
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._exchanges:
+            self._exchanges[0].hold()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._exchanges:
+            self._exchanges[0].unhold()
+
+    def shutdown(self) -> None:
+        if self._exchanges:
+            for exchange in self._exchanges:
+                exchange.keep_alive = False
+        else:
+            super().shutdown()
+
+    def abort(self) -> None:
+        """Break the connection off: the answer on it cannot be completed."""
+        self._closing = True
+        self.transport.abort()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def hold_upload(self) -> None:
+        self.flow.pause_reading()
+
+    def release_upload(self) -> None:
+        if not self.gone:
+            self.flow.resume_reading()
+
+    def check_pace(self, now: float) -> None:
+        """Called about once a second: close a connection whose client is too slow (slowloris)."""
+        limits = self.edge.limits
+        waited = now - self._since
+        busy = bool(self._exchanges) or (self.cycle is not None and not self.cycle.response_complete)
+        if self._receiving is not None and not self._receiving.complete:
+            if waited > limits.body_timeout_s and not self.flow.read_paused:
+                self._closing = True
+                self.transport.close()
+        elif getattr(self, "headers", None) is not None and self._in_head():
+            if waited > limits.head_timeout_s:
+                self._refuse(_Slow("the head of the request did not come in time", hint="Send it faster."))
+        elif not busy and waited > limits.idle_timeout_s:
+            self.transport.close()
+
+    def _in_head(self) -> bool:
+        return self._receiving is None and not self._wide and bool(getattr(self, "url", b"") or self.headers)
+
+    # --- parser --------------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._header_bytes = 0
+        self._wide = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.edge.limits.url_bytes:
+            self._refusal = _UriTooLong(f"the URL is longer than {self.edge.limits.url_bytes} bytes")
+            raise self._refusal
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        limits = self.edge.limits
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > limits.header_bytes or len(self.headers) >= limits.header_count:
+            self._refusal = HeaderFieldsTooLarge(
+                f"more than {limits.header_count} headers or {limits.header_bytes} bytes of them", hint="Send fewer."
+            )
+            raise self._refusal
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._closing:
+            return
+        if not self.parser.should_upgrade():
+            method = self.parser.get_method().decode("ascii")
+            path, _, query = self._target()
+            host = ""
+            length, chunked = 0, False
+            for name, value in self.headers:
+                if name == b"host":
+                    host = value.decode("latin-1")
+                elif name == b"content-length":
+                    length = int(value)
+                elif name == b"transfer-encoding":
+                    chunked = True
+            head = Head(method, path, query, self.headers, host, self.scheme or "http", self.client[0] if self.client else "")
+            match: Match | None
+            try:
+                match = self.edge.find(method, host, path)
+            except DayflyError as error:
+                self._refuse(error)
+                return
+            if match is not None and match.route.fast:
+                self._begin(head, match, length, chunked)
+                return
+        if self._exchanges:
+            # Another lane behind an answer under way: its turn never comes on this connection.
+            self._last()
+            return
+        self._wide = True
+        url, headers = self.url, self.headers
+        expect = self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _target(self) -> tuple[str, str, str]:
+        target = self.url.decode("latin-1")
+        if not target.startswith("/") and "://" in target:
+            target = "/" + target.partition("://")[2].partition("/")[2]  # absolute form (RFC 9112 section 3.2.2)
+        return target.partition("#")[0].partition("?")
+
+    def _begin(self, head: Head, match: Match, length: int, chunked: bool) -> None:
+        version = self.parser.get_http_version()
+        exchange = Exchange(self, head, match, self.parser.should_keep_alive(), version)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._closing = True  # behind an answer of the wide lane
+            self.cycle.keep_alive = False
+            return
+        if len(self._exchanges) >= self.edge.limits.pipelined:
+            self._last()
+            return
+        self._receiving = exchange
+        self._exchanges.append(exchange)
+        if len(self._exchanges) == 1:
+            exchange.current = True
+        if exchange.begin(length, chunked) and self.expect_100_continue and exchange.current:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _last(self) -> None:
+        """Accept nothing more; close after the answers that are owed."""
+        self._closing = True
+        self._exchanges[-1].keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.body(body)
+        elif self._wide:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        exchange = self._receiving
+        if exchange is not None:
+            self._receiving = None
+            self.url = b""
+            self.headers = []
+            exchange.end()
+        elif self._wide:
+            super().on_message_complete()
+
+    def finished(self, exchange: Exchange) -> None:
+        """The first exchange has written its whole answer; the next one's turn."""
+        self.server_state.total_requests += 1
+        if self._exchanges and self._exchanges[0] is exchange:
+            self._exchanges.popleft()
+        if not exchange.keep_alive:
+            self._closing = True
+            self.transport.close()
+        elif self._exchanges:
+            self._exchanges[0].turn()
+        else:
+            self._since = self.loop.time()
+
+    # --- refusals --------------------------------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls this when the parser gives up; we say why in a problem document."""
+        self._refuse(self._refusal or bad_request(f"this is not a valid HTTP request ({msg})"))
+
+    def _refuse(self, error: DayflyError) -> None:
+        if self._closing or self.gone:
+            return
+        if self._exchanges:
+            self._last()  # what is owed goes out first
+            return
+        self._closing = True
+        reply = problem(error)
+        lines = [f"HTTP/1.1 {reply.status} {error.title[:60]}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
+        lines.append(f"content-length: {len(reply.body)}\r\nconnection: close\r\n{self.date}\r\n")
+        self.transport.write("".join(lines).encode("latin-1", "replace") + reply.body)
+        self.transport.close()
+
+
+class _Slow(BadInput):
+    """The request came too slowly"""
+
+    status = 408
+    kind = "too-slow"
+
+
+class _UriTooLong(BadInput):
+    """The URL is over its limit"""
+
+    status = 414
+    kind = "uri-too-long"

@@ -1,0 +1,275 @@
+"""All instances of one revision: who takes the next call, who waits, when one more is started.
+
+A call takes the instance that was used last (the others can fall idle and go). With none free it waits in a first-in-first-out queue,
+and one more instance is started for each waiting call that no starting instance will serve, up to the maximum. Whichever comes first,
+a new instance or a busy one that gets free, serves the head of the queue: where user code takes a second to load, a queue of
+10 ms calls is not held up by it.
+
+Nothing here awaits: the warm path is a pop, a push and two counters.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import DayflyError, InitFailed, InstanceDied, Throttled, Unavailable
+from ..model.function import Revision
+from ..model.instance import State
+from ..sandbox.port import Exit
+from ..scaler.windows import ConcurrencyIntegral
+from .choose import FreeSlots, Verdict, admit, expected_wait
+from .instance import Instance
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+
+class Waiter(Protocol):
+    """A call in the queue."""
+
+    done: bool  # given up meanwhile: skipped
+
+    def assigned(self, instance: Instance) -> None: ...
+
+    def refused(self, error: DayflyError) -> None: ...
+
+
+class Group:
+    """The instances of one revision, and the calls that wait for one."""
+
+    def __init__(self, pool: Pool, revision: Revision) -> None:
+        self.pool = pool
+        self.revision = revision
+        self.config = revision.config
+        self.free: FreeSlots[Instance] = FreeSlots(revision.config.concurrency)
+        self.instances: dict[str, Instance] = {}
+        self.waiting: deque[Waiter] = deque()
+        self.gave_up = 0  # waiters in the queue that are done already
+        self.starting = 0
+        self.load = ConcurrencyIntegral()
+        self.service_s = 0.0  # moving average of what a call takes
+        self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
+        self.draining = False  # superseded or deleted: instances end as they fall idle
+
+    # --- the warm path ----------------------------------------------------------------------------------------
+
+    def acquire(self, waiter: Waiter) -> Instance | None:
+        """An instance for this call now, or None: then the waiter is in the queue and will be told.
+
+        Raises Throttled when the queue is full, Unavailable when nothing can ever serve it.
+        """
+        instance = self.free.take() if not self.waiting else None
+        if instance is None:
+            self._queue(waiter)
+            return None
+        instance.inflight += 1
+        if instance.inflight == 1:
+            instance.move(State.BUSY)
+        self.load.add(1, self.pool.clock.monotonic())
+        return instance
+
+    def _queue(self, waiter: Waiter) -> None:
+        waiting = len(self.waiting) - self.gave_up
+        alive = len(self.instances) - self.starting
+        limits = self.pool.limits
+        wait = expected_wait(waiting=waiting, slots=len(self.instances) * self.config.concurrency, service_s=self.service_s)
+        verdict = admit(
+            free=0,
+            alive=alive,
+            starting=self.starting,
+            waiting=waiting,
+            max_instances=self.config.max_instances,
+            queue_limit=limits.queue_per_function,
+            concurrency=self.config.concurrency,
+            room=self.pool.instances < limits.instances,
+            wait_s=wait if self.instances else 0.0,
+            deadline_s=limits.queue_timeout_s,
+        )
+        if verdict.rejected:
+            name = f"{self.revision.namespace}/{self.revision.function}"
+            counts = f"{alive} instances run, {self.starting} are starting, {waiting} calls wait"
+            if verdict is Verdict.LIMITED:
+                raise Throttled(
+                    f"{name}: {verdict.value} ({counts})",
+                    hint="Call again after the time in Retry-After, or raise --max or --concurrency of the function.",
+                    retry_after=max(1.0, self.service_s),
+                )
+            raise Unavailable(
+                f"{name}: {verdict.value} ({counts})",
+                hint="Call again after the time in Retry-After.",
+                retry_after=min(30.0, max(1.0, wait)),
+            )
+        self.waiting.append(waiter)
+        self.load.add(1, self.pool.clock.monotonic())
+        self.start_for_waiting()
+
+    def release(self, instance: Instance, run_s: float = 0.0) -> None:
+        """A call on this instance has ended after `run_s` seconds; give its slot to the next."""
+        now = self.pool.clock.monotonic()
+        self.service_s += 0.1 * (run_s - self.service_s)
+        self.load.add(-1, now)
+        if instance.state is State.STOPPED:
+            return
+        instance.inflight -= 1
+        if instance.state is State.DRAINING:
+            if instance.inflight == 0:
+                self.pool.stop(instance)
+            return
+        if self.waiting:
+            waiter = self._next()
+            if waiter is not None:
+                instance.inflight += 1
+                waiter.assigned(instance)
+                return
+        self.free.give(instance)
+        if instance.inflight == 0:
+            instance.idle_since = now
+            instance.move(State.IDLE)
+            if self.draining:
+                self.retire(instance)
+
+    def _next(self) -> Waiter | None:
+        while self.waiting:
+            waiter = self.waiting.popleft()
+            if not waiter.done:
+                return waiter
+            self.gave_up -= 1
+        return None
+
+    def forsake(self) -> None:
+        """A waiter in the queue has given up; it stays there, marked done, until its turn."""
+        self.gave_up += 1
+        self.load.add(-1, self.pool.clock.monotonic())
+        if self.gave_up > 64 and self.gave_up * 2 > len(self.waiting):
+            self.waiting = deque(waiter for waiter in self.waiting if not waiter.done)
+            self.gave_up = 0
+
+    # --- starting and ending ------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> int:
+        """Instances that take calls or soon will."""
+        return sum(1 for i in self.instances.values() if i.state is not State.DRAINING)
+
+    @property
+    def idle(self) -> list[Instance]:
+        """Idle instances, the least recently used first."""
+        return [instance for instance in self.free if instance.state is State.IDLE]
+
+    def reserve(self, wanted: int) -> None:
+        """Start instances ahead of need until `wanted` are alive (within the maximum and the machine's room)."""
+        for _ in range(min(wanted, self.config.max_instances) - self.alive):
+            if not self.pool.start(self):
+                return
+
+    def start_for_waiting(self) -> None:
+        """Start instances for waiting calls that no starting instance will serve."""
+        need = len(self.waiting) - self.gave_up - self.starting * self.config.concurrency
+        while need > 0 and len(self.instances) < self.config.max_instances:
+            if not self.pool.start(self):
+                if not self.instances:
+                    self._refuse_all(
+                        Unavailable(
+                            "no room for one more instance: this machine's memory or instance limit is reached",
+                            hint="Try again later, or give the server more room (see: dayfly status).",
+                            retry_after=1.0,
+                        )
+                    )
+                return
+            need -= self.config.concurrency
+
+    def on_ready(self, instance: Instance) -> None:
+        """User code is loaded: serve as many waiting calls as it has slots."""
+        if instance.state is not State.STARTING:
+            return
+        now = self.pool.clock.monotonic()
+        self.starting -= 1
+        instance.ready_mono = now
+        took = now - instance.created_mono
+        self.cold_cost_s = took if not self.cold_cost_s else 0.7 * self.cold_cost_s + 0.3 * took
+        instance.idle_since = now
+        self.pool.started(instance)
+        while instance.inflight < instance.slots:
+            waiter = self._next()
+            if waiter is None:
+                break
+            instance.inflight += 1
+            if instance.state is State.STARTING:
+                instance.move(State.BUSY)
+            waiter.assigned(instance)
+        if instance.inflight == 0:
+            instance.move(State.IDLE)
+        if instance.inflight < instance.slots:
+            self.free.add(instance, instance.slots - instance.inflight)
+            if self.draining and instance.inflight == 0:
+                self.retire(instance)
+
+    def on_exit(self, instance: Instance, exit: Exit) -> None:
+        """The instance is gone. If it never got ready, the call it was started for learns why."""
+        was = instance.state
+        if was is State.STOPPED:
+            return  # it was told to go
+        instance.state = State.STOPPED
+        self.instances.pop(instance.id, None)
+        self.free.discard(instance)
+        if was is State.STARTING:
+            self.starting -= 1
+            self.pool.started(instance)
+            error = exit.error or InstanceDied("the instance ended before it was ready")
+            self._fail(error)
+        self.pool.gone(instance)
+        if was is not State.STARTING or not isinstance(exit.error, InitFailed):
+            self.start_for_waiting()
+
+    def _fail(self, error: DayflyError) -> None:
+        """A start has failed: broken code fails everybody who waits for it, a lost instance only the first."""
+        if isinstance(error, InitFailed) and not self.instances:
+            self._refuse_all(error)
+            return
+        waiter = self._next()
+        if waiter is not None:
+            self.load.add(-1, self.pool.clock.monotonic())
+            waiter.refused(error)
+
+    def _refuse_all(self, error: DayflyError) -> None:
+        while (waiter := self._next()) is not None:
+            self.load.add(-1, self.pool.clock.monotonic())
+            waiter.refused(error)
+
+    def retire(self, instance: Instance) -> None:
+        """Take no new call; end now if idle, else with the last call."""
+        self.free.discard(instance)
+        if instance.state is State.IDLE:
+            self.pool.stop(instance)
+        elif instance.state in (State.BUSY, State.STARTING):
+            starting = instance.state is State.STARTING
+            instance.move(State.DRAINING)
+            if starting:
+                self.starting -= 1
+                self.pool.started(instance)
+                self.pool.stop(instance)
+
+    def kill(self, instance: Instance) -> None:
+        """End it now, whatever it is doing (a call that ran out of time took it hostage)."""
+        self.free.discard(instance)
+        if instance.state is State.STARTING:
+            self.starting -= 1
+            self.pool.started(instance)
+        if instance.state is not State.STOPPED:
+            self.pool.stop(instance)
+
+    def drain(self) -> None:
+        """This revision is superseded: end what is idle, let the rest finish."""
+        self.draining = True
+        for instance in list(self.instances.values()):
+            if instance.state is State.IDLE:
+                self.retire(instance)
+
+    def recycle(self) -> int:
+        """Retire every instance of now; the next call is cold. Returns how many."""
+        instances = list(self.instances.values())
+        for instance in instances:
+            self.retire(instance)
+        self.start_for_waiting()
+        return len(instances)

@@ -1,0 +1,84 @@
+"""One instance as the pool sees it: a box, its state and its free slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..model.instance import TRANSITIONS, IllegalTransition, InstanceInfo, State
+from ..sandbox.port import Box, Exit, Ready, Stats
+
+if TYPE_CHECKING:
+    from .group import Group
+
+
+class Instance:
+    """Moves through `State`; an illegal move raises. Its group hears of readiness and of the end."""
+
+    __slots__ = (
+        "box",
+        "calls",
+        "created",
+        "created_mono",
+        "exit",
+        "fresh",
+        "group",
+        "id",
+        "idle_since",
+        "inflight",
+        "init_s",
+        "memory_kb",
+        "on_gone",
+        "ready_mono",
+        "slots",
+        "state",
+    )
+
+    def __init__(self, identifier: str, group: Group, slots: int, now: float, monotonic: float) -> None:
+        self.id = identifier
+        self.group = group
+        self.slots = slots  # calls it may run at the same time
+        self.state = State.STARTING
+        self.inflight = 0
+        self.calls = 0
+        self.fresh = True  # no call has been given to it yet: the next one is the cold one
+        self.created = now
+        self.created_mono = monotonic
+        self.ready_mono = 0.0
+        self.idle_since = monotonic
+        self.init_s = 0.0
+        self.memory_kb = 0
+        self.exit: Exit | None = None
+        self.box: Box  # set by the group as soon as the sandbox has made it
+        self.on_gone: Callable[[], None] | None = None
+
+    def move(self, state: State) -> None:
+        """Change state; raises IllegalTransition on a move that does not exist."""
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(f"instance {self.id} cannot go from {self.state} to {state}")
+        self.state = state
+
+    def on_ready(self, ready: Ready) -> None:
+        self.init_s = ready.init_s
+        self.group.on_ready(self)
+
+    def on_exit(self, exit: Exit) -> None:
+        self.exit = exit
+        self.group.on_exit(self, exit)
+
+    def seen(self, stats: Stats) -> None:
+        self.memory_kb = stats.memory_kb
+
+    def info(self) -> InstanceInfo:
+        revision = self.group.revision
+        return InstanceInfo(
+            id=self.id,
+            namespace=revision.namespace,
+            function=revision.function,
+            revision=revision.number,
+            state=self.state,
+            created=self.created,
+            calls=self.calls,
+            inflight=self.inflight,
+            memory_kb=self.memory_kb,
+        )

@@ -1,0 +1,195 @@
+"""All instances of this cell, by revision; cold starts bounded, memory bounded.
+
+Starts are single-flight per waiting call (see group.py) and at most `concurrent_starts` are under way at a time: beyond that, kernel
+locks and the cores make every start slower. What waits for a start is served in order of arrival, across functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ..clock import Clock
+from ..model.function import Revision
+from ..model.ids import new_id
+from ..model.instance import State
+from ..sandbox.port import BoxEvents, BoxSpec, Sandbox
+from .evict import Candidate, GreedyDual
+from .group import Group
+from .instance import Instance
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Bounds of one cell."""
+
+    instances: int = 2000
+    memory_mb: int = 0  # of all instances together, as measured; 0: no bound
+    instance_mb: float = 8.0  # assumed of an instance that was not measured yet
+    concurrent_starts: int = 8
+    queue_per_function: int = 1000  # calls that wait for an instance
+    queue_timeout_s: float = 30.0  # how long one waits at most
+
+
+class Pool:
+    """Groups by revision key, and the bounds over all of them."""
+
+    def __init__(self, sandbox: Sandbox, clock: Clock, environment: Callable[[Revision], dict[str, str]], limits: Limits) -> None:
+        self.sandbox = sandbox
+        self.clock = clock
+        self.limits = limits
+        self.groups: dict[str, Group] = {}
+        self.instances = 0
+        self.cold_starts = 0
+        self._environment = environment
+        self._starting = 0
+        self._start_queue: deque[tuple[Group, Instance]] = deque()
+        self.evictor = GreedyDual()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def group(self, revision: Revision) -> Group:
+        """The group of this revision, made on first use. Its draining ends: somebody calls it again."""
+        key = revision.key
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(self, revision)
+        return group
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    def start(self, group: Group) -> bool:
+        """Start one more instance of the group, now or when its turn comes. False: there is no room."""
+        if not self._make_room(group):
+            return False
+        now = self.clock
+        instance = Instance(new_id(), group, group.config.concurrency, now.now(), now.monotonic())
+        group.instances[instance.id] = instance
+        group.starting += 1
+        self.instances += 1
+        if self._starting < self.limits.concurrent_starts:
+            self._launch(group, instance)
+        else:
+            self._start_queue.append((group, instance))
+        return True
+
+    def _launch(self, group: Group, instance: Instance) -> None:
+        self._starting += 1
+        self.cold_starts += 1
+        instance.fresh = True
+        instance.box = self.sandbox.create(self.spec(group.revision, instance.id), instance)
+
+    def started(self, instance: Instance) -> None:
+        """A start has ended, well or not: the next in line begins."""
+        if not hasattr(instance, "box"):
+            return  # it was still waiting for its turn
+        self._starting -= 1
+        while self._start_queue and self._starting < self.limits.concurrent_starts:
+            group, following = self._start_queue.popleft()
+            if following.state is State.STARTING:
+                self._launch(group, following)
+
+    def spec(self, revision: Revision, identifier: str) -> BoxSpec:
+        """What the sandbox must know to run one instance of this revision."""
+        config = revision.config
+        return BoxSpec(
+            id=identifier,
+            namespace=revision.namespace,
+            function=revision.function,
+            revision=revision.number,
+            runtime=config.runtime,
+            handler=config.handler,
+            flavour=config.flavour.value,
+            contract=config.contract,
+            mounts=revision.artifact.mounts,
+            env=self._environment(revision),
+            memory_mb=config.memory_mb,
+            cpu=config.cpu,
+            tmp_mb=config.tmp_mb,
+            pids=config.pids,
+            concurrency=config.concurrency,
+            init_timeout_s=config.init_timeout_s,
+            timeout_s=config.timeout_s,
+        )
+
+    async def adopt(self, find: Callable[[BoxSpec], Revision | None]) -> int:
+        """Take over instances that outlived the last server; those of unknown revisions are destroyed by the sandbox."""
+        found: dict[str, Instance] = {}
+
+        def claim(spec: BoxSpec) -> BoxEvents | None:
+            revision = find(spec)
+            if revision is None or self._environment(revision) != spec.env:
+                return None
+            group = self.group(revision)
+            instance = Instance(spec.id, group, spec.concurrency, self.clock.now(), self.clock.monotonic())
+            instance.fresh = False
+            group.instances[instance.id] = instance
+            group.starting += 1
+            self._starting += 1
+            self.instances += 1
+            found[spec.id] = instance
+            return instance
+
+        for box in await self.sandbox.adopt(claim):
+            found[box.spec.id].box = box
+        return len(found)
+
+    # --- room --------------------------------------------------------------------------------------------------------
+
+    def memory_mb(self) -> float:
+        """What all instances use, as far as it was measured."""
+        assumed = self.limits.instance_mb
+        return sum(
+            instance.memory_kb / 1024 if instance.memory_kb else assumed
+            for group in self.groups.values()
+            for instance in group.instances.values()
+        )
+
+    def _make_room(self, group: Group) -> bool:
+        limits = self.limits
+        full = self.instances >= limits.instances
+        if not full and limits.memory_mb and self.instances * limits.instance_mb > 0.5 * limits.memory_mb:
+            full = self.memory_mb() + limits.instance_mb > limits.memory_mb
+        if not full:
+            return True
+        candidates = [
+            Candidate(
+                id=instance,
+                frequency=sum(i.calls for i in other.instances.values()),
+                cost=other.cold_cost_s or 0.01,
+                size=instance.memory_kb / 1024 or limits.instance_mb,
+            )
+            for other in self.groups.values()
+            if len(other.instances) > other.config.min_instances
+            for instance in other.idle
+        ]
+        victim = self.evictor.evict(candidates)
+        if victim is None:
+            return False
+        victim.group.retire(victim)
+        return True
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def stop(self, instance: Instance) -> None:
+        """Destroy the instance in the background; its group forgets it at once."""
+        group = instance.group
+        instance.state = State.STOPPED
+        group.instances.pop(instance.id, None)
+        self.gone(instance)
+        if hasattr(instance, "box"):
+            task = asyncio.ensure_future(instance.box.destroy())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def gone(self, instance: Instance) -> None:
+        """An instance is out of the books."""
+        self.instances -= 1
+        if not instance.group.instances and not instance.group.waiting and instance.group.draining:
+            self.groups.pop(instance.group.revision.key, None)
+
+    async def settle(self) -> None:
+        """Wait until everything that is being destroyed is gone."""
+        while self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)

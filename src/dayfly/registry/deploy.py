@@ -1,0 +1,218 @@
+"""The deploy journey: build, try, store, swap the route, drain the old.
+
+The new revision is started once before any traffic goes there: code that does not load is an error for the one who deploys, and the
+old revision keeps serving. The instance of that trial is kept; it serves the first call. Deploys of one function take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from ..actions import Code, Deployed, PutFunction
+from ..clock import Clock
+from ..errors import BadInput, DayflyError, NameInvalid, NotFound
+from ..model.function import Artifact, Config, Function, Revision, Target
+from ..model.package import Package
+from ..model.profile import Profile
+from ..store.port import Note, Store
+from .registry import Registry, reachable
+
+KEEP_REVISIONS = 100  # of a function; older ones that nothing points to are forgotten
+
+
+class Builder(Protocol):
+    async def build(self, digest: str, config: Config, progress: Callable[[str], None]) -> Artifact: ...
+
+
+class Packages(Protocol):
+    async def put(self, data: bytes, filename: str) -> Package: ...
+
+    async def put_texts(self, files: Mapping[str, str]) -> Package: ...
+
+    def describe(self, digest: str) -> Package:
+        """Raises NotFound."""
+        ...
+
+
+class Deployer:
+    """Performs PutFunction."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        packages: Packages,
+        builder: Builder,
+        require_secrets: Callable[[str, list[str]], None],
+        warm: Callable[[Revision], Awaitable[None]],
+        retire: Callable[[Revision], None],
+        clock: Clock,
+    ) -> None:
+        """`warm` starts one instance and returns when it is ready; `retire` ends those of a revision as they fall idle."""
+        self._store = store
+        self._registry = registry
+        self._packages = packages
+        self._builder = builder
+        self._require_secrets = require_secrets
+        self._warm = warm
+        self._retire = retire
+        self._clock = clock
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def put(self, action: PutFunction) -> Deployed:
+        """Raises NameInvalid, NotFound (namespace, package, secret), BadPackage, BuildFailed or InitFailed; then nothing changed."""
+        profile = self._registry.profile(action.profile)
+        check_name(action.name, profile)
+        check_config(action.config, profile)
+        if action.namespace not in self._registry.namespaces:
+            raise NotFound(
+                f"there is no namespace {action.namespace!r}", hint=f"Create it: dayfly namespace create {action.namespace}"
+            )
+        self._require_secrets(action.namespace, list(action.config.secrets.values()))
+        key = f"{action.namespace}/{action.name}"
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with turn:
+                return await self._put(action)
+        finally:
+            if not turn.locked() and self._turns.get(key) is turn:
+                del self._turns[key]
+
+    async def _put(self, action: PutFunction) -> Deployed:
+        began = self._clock.monotonic()
+        package = await self._package(action.code)
+        digest = content_digest(package, action.config, action.profile)
+        route = self._registry.find(action.namespace, action.name)
+        old = route.function if route is not None else None
+        revisions = route.revisions if route is not None else {}
+        known = next((revision for revision in revisions.values() if revision.digest == digest), None)
+        log: list[str] = []
+        if known is None:
+            number = max(revisions, default=0) + 1
+            artifact = await self._builder.build(package, action.config, log.append)
+            revision = Revision(
+                namespace=action.namespace,
+                function=action.name,
+                number=number,
+                config=action.config,
+                artifact=artifact,
+                digest=digest,
+                created=self._clock.now(),
+                profile=action.profile,
+            )
+        else:
+            revision = known
+        now = self._clock.now()
+        traffic = (Target(revision.number),) if action.publish or old is None else old.traffic
+        function = Function(
+            namespace=action.namespace,
+            name=action.name,
+            latest=max(revision.number, old.latest if old is not None else 0),
+            traffic=traffic,
+            aliases=old.aliases if old is not None else {},
+            labels=action.labels,
+            profile=action.profile,
+            created=old.created if old is not None else now,
+            updated=now,
+        )
+        unchanged = old is not None and known is not None and old.traffic == traffic and old.labels == action.labels
+        if not unchanged:
+            if known is None or (old is not None and old.traffic != traffic):
+                try:
+                    await self._warm(revision)
+                except DayflyError:
+                    self._retire(revision)
+                    raise
+            statements = [function_statement(function)]
+            if known is None:
+                statements.insert(0, revision_statement(revision))
+            await self._store.commit(*statements, notes=[note(function)])
+            await self._registry.refresh(action.namespace, action.name)
+            if old is not None:
+                self.drain_unreachable(function.namespace, function.name)
+        return Deployed(
+            function=old if unchanged and old is not None else function,
+            revision=revision,
+            created=known is None,
+            build_ms=(self._clock.monotonic() - began) * 1000,
+            build_log="\n".join(log)[-16384:],
+        )
+
+    async def _package(self, code: Code) -> str:
+        if bool(code.package) == bool(code.files):
+            raise BadInput("code needs exactly one of `package` (a digest) and `files` (path to text)")
+        if code.files:
+            return (await self._packages.put_texts(code.files)).digest
+        return self._packages.describe(code.package).digest
+
+    def drain_unreachable(self, namespace: str, name: str) -> None:
+        """Retire the instances of revisions that no traffic, tag or alias points to any more."""
+        route = self._registry.find(namespace, name)
+        if route is None:
+            return
+        live = {revision.number for revision in reachable(route.function, route.revisions)}
+        for revision in route.revisions.values():
+            if revision.number not in live:
+                self._retire(revision)
+
+
+def check_name(name: str, profile: Profile) -> None:
+    """Raises NameInvalid if the profile's rule does not allow the name."""
+    if re.match(profile.name_pattern.replace("$", r"\Z"), name) is None:
+        raise NameInvalid(
+            f"{name[:100]!r} is not a name for a function",
+            hint="Use lower-case letters, digits, - and _, at most 63, beginning and ending with a letter or digit.",
+        )
+
+
+def check_config(config: Config, profile: Profile) -> None:
+    """Raises BadInput where fields contradict each other or exceed the profile."""
+    if config.min_instances > config.max_instances:
+        raise BadInput(f"min_instances {config.min_instances} is more than max_instances {config.max_instances}")
+    if config.timeout_s > profile.max_timeout_s:
+        raise BadInput(f"timeout_s {config.timeout_s:g} is more than {profile.max_timeout_s:g}")
+    if config.memory_mb > profile.max_memory_mb:
+        raise BadInput(f"memory_mb {config.memory_mb} is more than {profile.max_memory_mb}")
+    if config.runtime not in ("nodejs", "provided") and not re.match(r"python3\.(8|9|1[0-3])\Z", config.runtime):
+        raise BadInput(
+            f"there is no runtime {config.runtime!r}", hint="Use python3.8 ... python3.13, nodejs or provided."
+        )
+    reserved = [name for name in (*config.env, *config.secrets) if name.startswith("DAYFLY_")]
+    if reserved:
+        raise BadInput(f"the environment variable {reserved[0]} belongs to the platform", hint="Choose another name.")
+
+
+def content_digest(package: str, config: Config, profile: str) -> str:
+    """What makes two revisions the same: sha256 over code, configuration and profile."""
+    text = msgspec.json.encode([package, config, profile], order="deterministic")
+    return hashlib.sha256(text).hexdigest()
+
+
+def function_statement(function: Function) -> tuple[str, dict[str, object]]:
+    return "function_put", {
+        "namespace": function.namespace,
+        "name": function.name,
+        "body": msgspec.json.encode(function),
+        "updated": function.updated,
+    }
+
+
+def revision_statement(revision: Revision) -> tuple[str, dict[str, object]]:
+    return "revision_put", {
+        "namespace": revision.namespace,
+        "function": revision.function,
+        "number": revision.number,
+        "digest": revision.digest,
+        "body": msgspec.json.encode(revision),
+        "created": revision.created,
+    }
+
+
+def note(function: Function) -> Note:
+    return "function", function.key

@@ -1,0 +1,157 @@
+"""Reading and changing what is deployed: everything but the deploy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ..actions import (
+    DeleteAlias,
+    DeleteFunction,
+    GetFunction,
+    GetRevision,
+    ListFunctions,
+    ListRevisions,
+    Page,
+    PutAlias,
+    RecycleFunction,
+    Rollback,
+    SetTraffic,
+)
+from ..clock import Clock
+from ..errors import BadInput, Conflict, NameInvalid, NotFound
+from ..model.function import Function, Revision, Target
+from ..model.names import valid_alias
+from ..store.port import Store
+from .deploy import Deployer, function_statement, note
+from .registry import Registry, Route
+
+
+class Functions:
+    """Performs the actions on functions, revisions, aliases and traffic."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        deployer: Deployer,
+        recycle: Callable[[Revision], int],
+        retire: Callable[[Revision], None],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._deployer = deployer
+        self._recycle = recycle
+        self._retire = retire
+        self._clock = clock
+
+    async def get(self, action: GetFunction) -> Function:
+        return self._registry.route(action.namespace, action.name).function
+
+    async def list(self, action: ListFunctions) -> Page[Function]:
+        """By name, after the cursor (which is the last name of the page before)."""
+        self._require_namespace(action.namespace)
+        found = [
+            function
+            for function in self._registry.functions(action.namespace)
+            if function.name.startswith(action.prefix) and function.name > action.cursor
+        ]
+        page = tuple(found[: action.limit])
+        return Page(items=page, cursor=page[-1].name if len(found) > len(page) and page else "")
+
+    async def delete(self, action: DeleteFunction) -> None:
+        route = self._registry.route(action.namespace, action.name)
+        await self._store.commit(
+            ("function_delete", {"namespace": action.namespace, "name": action.name}),
+            ("revisions_delete", {"namespace": action.namespace, "function": action.name}),
+            notes=[note(route.function)],
+        )
+        await self._registry.refresh(action.namespace, action.name)
+        for revision in route.revisions.values():
+            self._retire(revision)
+
+    async def recycle(self, action: RecycleFunction) -> int:
+        route = self._registry.route(action.namespace, action.name)
+        return sum(self._recycle(revision) for revision in route.revisions.values())
+
+    async def revision(self, action: GetRevision) -> Revision:
+        route = self._registry.route(action.namespace, action.name)
+        revision = route.revisions.get(action.number)
+        if revision is None:
+            raise NotFound(
+                f"{action.namespace}/{action.name} has no revision {action.number}",
+                hint=f"Its newest is {route.function.latest}.",
+            )
+        return revision
+
+    async def revisions(self, action: ListRevisions) -> Page[Revision]:
+        route = self._registry.route(action.namespace, action.name)
+        return Page(items=tuple(sorted(route.revisions.values(), key=lambda revision: -revision.number)))
+
+    async def traffic(self, action: SetTraffic) -> Function:
+        route = self._registry.route(action.namespace, action.name)
+        self._check_targets(route, action.traffic)
+        return await self._change(route, replace(route.function, traffic=action.traffic))
+
+    async def rollback(self, action: Rollback) -> Function:
+        route = self._registry.route(action.namespace, action.name)
+        number = action.revision
+        if not number:
+            now = max(target.revision for target in route.function.traffic)
+            number = max((n for n in route.revisions if n < now), default=0)
+            if not number:
+                raise Conflict(
+                    f"{action.namespace}/{action.name} has no revision before {now}", hint="There is nothing to go back to."
+                )
+        targets = (Target(number),)
+        self._check_targets(route, targets)
+        return await self._change(route, replace(route.function, traffic=targets))
+
+    async def put_alias(self, action: PutAlias) -> Function:
+        if not valid_alias(action.alias):
+            raise NameInvalid(
+                f"{action.alias[:100]!r} is not a name for an alias",
+                hint="Use letters, digits, - and _, at most 63, not digits alone.",
+            )
+        route = self._registry.route(action.namespace, action.name)
+        self._check_targets(route, action.traffic)
+        aliases = {**route.function.aliases, action.alias: action.traffic}
+        return await self._change(route, replace(route.function, aliases=aliases))
+
+    async def delete_alias(self, action: DeleteAlias) -> Function:
+        route = self._registry.route(action.namespace, action.name)
+        if action.alias not in route.function.aliases:
+            raise NotFound(f"{action.namespace}/{action.name} has no alias {action.alias[:100]!r}")
+        aliases = {name: targets for name, targets in route.function.aliases.items() if name != action.alias}
+        return await self._change(route, replace(route.function, aliases=aliases))
+
+    async def _change(self, route: Route, function: Function) -> Function:
+        """Store it, swap it in, and let go of what nothing points to now."""
+        function = replace(function, updated=self._clock.now())
+        await self._store.commit(function_statement(function), notes=[note(function)])
+        await self._registry.refresh(function.namespace, function.name)
+        self._deployer.drain_unreachable(function.namespace, function.name)
+        return function
+
+    def _check_targets(self, route: Route, targets: tuple[Target, ...]) -> None:
+        if not targets:
+            raise BadInput("traffic needs at least one target")
+        if len(targets) > 100:
+            raise BadInput("traffic has at most 100 targets")
+        for target in targets:
+            if target.revision not in route.revisions:
+                raise NotFound(
+                    f"{route.function.key} has no revision {target.revision}",
+                    hint=f"Its revisions are {', '.join(map(str, sorted(route.revisions)[-10:]))}.",
+                )
+            if target.tag and not valid_alias(target.tag):
+                raise NameInvalid(f"{target.tag[:100]!r} is not a name for a tag")
+        tags = [target.tag for target in targets if target.tag]
+        if len(set(tags)) < len(tags):
+            raise BadInput("a tag stands on one target only")
+
+    def _require_namespace(self, namespace: str) -> None:
+        if namespace not in self._registry.namespaces:
+            raise NotFound(f"there is no namespace {namespace[:100]!r}", hint="See: dayfly namespace ls")
