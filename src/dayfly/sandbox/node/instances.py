@@ -1,0 +1,164 @@
+"""One instance, as the agent sees it: socket, pipes, cgroup and a child of a zygote.
+
+The agent itself makes the listening socket, so a client can connect and send its first call while the process is still on its way.
+An instance ends once: when its child has been reaped (as process 1 of its namespace it has taken all others with it), its output has
+been read, and its cgroup and socket are gone, it says so with `on_exited`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from ...clock import Clock, Timer
+from ..port import BoxSpec
+from . import processes
+from .cgroups import Group
+from .logbook import Logbook
+from .messages import Exited, Line
+from .pipes import Bucket, LineSplitter, Tap
+from .plans import CannotStart, Start
+from .zygotes import Child, Ended, Zygote
+
+BACKLOG = 16  # connections waiting: a server and, after its restart, the next
+
+
+class Instance:
+    def __init__(
+        self, spec: BoxSpec, folder: Path, *, clock: Clock, logbook: Logbook, on_exited: Callable[[Exited], None]
+    ) -> None:
+        self.spec = spec
+        self.socket = folder / f"{spec.id}.sock"
+        self._clock = clock
+        self._logbook = logbook
+        self._on_exited = on_exited
+        self._group: Group | None = None
+        self._zygote: Zygote | None = None
+        self._child: Child | None = None
+        self._bucket = Bucket(clock)
+        self._taps: list[Tap] = []
+        self._folder: Path | None = None
+        self._asked = False
+        self._kill: Timer | None = None
+
+    def start(self, zygote: Zygote, start: Start, group: Group | None) -> None:
+        """Have it forked; the socket takes connections when this returns. Raises CannotStart."""
+        self._group = group
+        self._folder = start.folder
+        fds: list[int] = []
+        try:
+            if start.folder is not None:
+                start.folder.mkdir(parents=True)
+            fds.append(_listen(self.socket))
+            for stream in ("stdout", "stderr"):
+                fds.append(self._tap(stream))
+            if group is not None:
+                fds += group.descriptors()
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            self._clean()
+            raise CannotStart(f"the instance has no socket or pipes: {error}") from error
+        self._zygote = zygote
+        self._child = Child(self.spec.id, self._ended, self._failed)
+        zygote.start(self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds)
+
+    def destroy(self, after: float = 0.0) -> None:
+        """Kill it, `after` seconds from now if it has not ended by then. Asking again can only make it sooner."""
+        if self._kill is not None:
+            self._kill.cancel()
+            self._kill = None
+        if after > 0 and not self._asked:
+            self._kill = self._clock.call_later(after, self.destroy)
+            return
+        self._asked = True
+        if self._zygote is not None:
+            self._zygote.kill(self.spec.id)
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or go on. Raises OSError if the kernel refuses."""
+        if self._group is not None:
+            self._group.freeze(frozen)
+        else:
+            for pid in self.pids():
+                os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def pids(self) -> list[int]:
+        if self._group is not None:
+            return self._group.pids()
+        pid = self._child.pid if self._child is not None else 0
+        return processes.family(pid) if pid else []
+
+    def stats(self) -> tuple[int, int, int]:
+        """Memory in KiB, processor time in microseconds, number of processes."""
+        pids = self.pids()
+        cpu = self._group.usage().cpu_us if self._group is not None else processes.cpu_us(pids)
+        return processes.memory_kb(pids), cpu, len(pids)
+
+    def _tap(self, stream: str) -> int:
+        """A pipe for one stream: we read, the end to write is returned."""
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(ours, False)
+        splitter = LineSplitter(stream, self._bucket, self._clock, self._line)
+        self._taps.append(Tap(ours, splitter, self._bucket, self._clock))
+        return theirs
+
+    def _line(self, line: Line) -> None:
+        self._logbook.add(self.spec, line)
+
+    def _failed(self, reason: str) -> None:
+        self._clean()
+        self._on_exited(Exited(self.spec.id, "start", reason))
+
+    def _ended(self, ended: Ended) -> None:
+        usage = self._group.usage() if self._group is not None else None
+        self._clean()
+        killed = os.WTERMSIG(ended.status) if os.WIFSIGNALED(ended.status) else 0
+        oom = usage is not None and usage.oom_kills > 0 and killed == signal.SIGKILL
+        if self._asked:
+            reason = "asked"
+        elif oom:
+            reason = "oom"
+        else:
+            reason = "signal" if killed else "status"
+        self._on_exited(
+            Exited(
+                self.spec.id,
+                reason,
+                processes.ending(ended.status, self.spec.memory_mb if oom else 0),
+                status=0 if killed else os.waitstatus_to_exitcode(ended.status),
+                signal=killed,
+                oom=oom,
+                peak_kb=usage.peak_kb if usage is not None and usage.peak_kb else ended.peak_kb,
+                cpu_us=usage.cpu_us if usage is not None and usage.cpu_us else ended.cpu_us,
+            )
+        )
+
+    def _clean(self) -> None:
+        if self._kill is not None:
+            self._kill.cancel()
+            self._kill = None
+        for tap in self._taps:
+            tap.close()
+        if self._group is not None:
+            self._group.remove()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self.socket.unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> int:
+    """A listening Unix socket at `path`, as a descriptor of its own."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        server.bind(str(path))
+        server.listen(BACKLOG)
+        return server.detach()
+    finally:
+        server.close()
+
+

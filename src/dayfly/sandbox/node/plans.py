@@ -1,0 +1,158 @@
+"""From what an instance is (BoxSpec) to how it is started: interpreter, jail and work.
+
+The one place where the two isolations differ. In a namespace an instance sees its mounts at their targets and nothing else of the
+machine; without isolation it is told where they are on the host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..port import BoxSpec, JobSpec
+from .interpreters import Interpreter, find
+
+RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
+INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
+ISOLATIONS = ("namespace", "process")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LONGEST_VARIABLE = (128 << 10) - 1  # bytes of one environment string (MAX_ARG_STRLEN), its final zero apart
+FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
+
+
+class CannotStart(Exception):
+    """Something cannot be started on this node; the message says why and what to do."""
+
+
+class Start(Struct, frozen=True):
+    """What a zygote is told: what the child becomes, its jail, and its work as JSON."""
+
+    kind: str  # worker, bridge or exec
+    plan: dict[str, Any] | None
+    work: bytes
+    folder: Path | None = None  # a private /tmp where there is no jail: made before, removed after
+
+
+class Planner:
+    """Plans for one node. `packages`: the folder below which the sources of all mounts lie; `scratch`: for private folders."""
+
+    def __init__(self, isolation: str, packages: Path, scratch: Path) -> None:
+        self.isolation = isolation
+        self._jailed = isolation == "namespace"
+        self._packages = packages
+        self._scratch = scratch
+        executable = os.path.realpath(sys.executable)
+        version = ".".join(map(str, sys.version_info[:3]))
+        self._launcher = Interpreter(name="launcher", version=version, executable=executable, prefix=sys.base_prefix)
+
+    def template(self, interpreter: Interpreter) -> dict[str, Any] | None:
+        """What all children of this interpreter's zygote share; None where the jail has nothing to offer."""
+        if not self._jailed:
+            return {"isolation": "process", "runtime": str(RUNTIME / "python")} if sys.platform == "linux" else None
+        binds = [[str(RUNTIME), INSIDE]]
+        if interpreter is self._launcher:
+            binds += [[i.prefix, i.prefix] for i in find().values() if not i.prefix.startswith("/usr")]
+        return {
+            "isolation": "namespace",
+            "binds": binds,
+            "sources": [str(self._packages)],
+            "runtime": f"{INSIDE}/python",
+        }
+
+    def instance(self, spec: BoxSpec, uid: int) -> tuple[Interpreter, Start]:
+        """How to start an instance. Raises CannotStart if this node lacks its runtime or its code."""
+        task = msgspec.to_builtins(spec)
+        roots = [m.target if self._jailed else str(self._source(m.source)) for m in spec.mounts]
+        code = [root for m, root in zip(spec.mounts, roots, strict=True) if not m.source.startswith("deps/")]
+        task["task_root"] = code[0] if code else "/tmp"
+        task["deps_roots"] = [root for root in roots if root not in code]
+        folder = None
+        if not self._jailed:
+            folder = self._scratch / spec.id
+            task["tmp"] = str(folder)
+        interpreter, kind = self._launcher, "bridge"
+        if spec.runtime == "nodejs":
+            kind, task = "exec", self._node(task)
+        elif spec.runtime != "provided":
+            interpreter, kind = need(spec.runtime), "worker"
+        binds = [[str(self._source(m.source)), m.target, "ro"] for m in spec.mounts]
+        jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=[1, 2, 3])
+        return interpreter, Start(kind, jail, msgspec.json.encode(task), folder)
+
+    def job(self, job: JobSpec, uid: int) -> tuple[Interpreter, Start]:
+        """How to start a command. Raises CannotStart."""
+        if self._jailed:
+            binds = [[host, inside, "rw"] for host, inside in job.writable]
+            binds += [[host, inside, "ro"] for host, inside in job.readable if not self._visible(host, inside)]
+            for host, _, _ in binds:
+                if not Path(host).is_relative_to(self._packages):
+                    raise CannotStart(f"{host} cannot be shown to a job: it is not below {self._packages}")
+            task = {"argv": _located(job.argv), "env": job.env, "cwd": job.cwd}
+            network = "host" if job.network else "none"
+            jail = self._jail(uid, binds, network=network, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
+        else:
+            translate = _translator((*job.writable, *job.readable))
+            env = {name: translate(value) for name, value in job.env.items()}
+            task = {"argv": _located([translate(a) for a in job.argv]), "env": env, "cwd": translate(job.cwd)}
+            jail = self._jail(uid, [])
+        return self._launcher, Start("exec", jail, msgspec.json.encode(task))
+
+    def _jail(self, uid: int, binds: list[list[str]], **options: Any) -> dict[str, Any] | None:
+        if not self._jailed:
+            keep = options.get("keep_fds", [1, 2])
+            return {"isolation": "process", "keep_fds": keep} if sys.platform == "linux" else None
+        plan = {"isolation": "namespace", "uid": uid, "binds": binds, "die_with_zygote": True, "keep_fds": [1, 2]}
+        return plan | options
+
+    def _source(self, source: str) -> Path:
+        path = self._packages / source
+        if not path.is_dir():
+            raise CannotStart(f"the package folder {path} is missing: deploy the function again")
+        return path
+
+    def _node(self, task: dict[str, Any]) -> dict[str, Any]:
+        work = msgspec.json.encode(task).decode()
+        if len(work) + len("DAYFLY_WORK=") > LONGEST_VARIABLE:
+            raise CannotStart(f"the environment of the function is too large for Node: over {LONGEST_VARIABLE >> 10} KiB")
+        main = f"{INSIDE}/node/main.js" if self._jailed else str(RUNTIME / "node" / "main.js")
+        return {"argv": [need("node").executable, main], "env": {"DAYFLY_WORK": work, "PATH": PATH}, "cwd": "/"}
+
+    def _visible(self, host: str, inside: str) -> bool:
+        """Whether the jail shows this folder anyway, at its own place."""
+        prefixes = ["/usr", *(found.prefix for found in find().values())]
+        return host == inside and any(Path(host).is_relative_to(prefix) for prefix in prefixes)
+
+
+def need(name: str) -> Interpreter:
+    """The interpreter of that name. Raises CannotStart."""
+    found = find().get(name)
+    if found is None:
+        have = ", ".join(find()) or "none"
+        raise CannotStart(f"{name} is not on this machine (found: {have}): install it, or choose another runtime")
+    return found
+
+
+def _located(argv: Sequence[str]) -> list[str]:
+    """The command with its program as a path: there is no shell to look for it."""
+    program = argv[0] if "/" in argv[0] else shutil.which(argv[0], path=PATH)
+    if not program:
+        raise CannotStart(f"there is no program {argv[0]} on {PATH}")
+    return [program, *argv[1:]]
+
+
+def _translator(folders: Sequence[tuple[str, str]]) -> Callable[[str], str]:
+    """Puts host paths in place of the paths inside a jail that is not there."""
+    table = {inside: host for host, inside in folders}
+    names = "|".join(re.escape(inside) for inside in sorted(table, key=len, reverse=True))
+    if not names:
+        return lambda text: text
+    pattern = re.compile(rf"(?<![\w./-])({names})(?![\w.-])")
+    return lambda text: pattern.sub(lambda match: table[match[1]], text)
