@@ -160,6 +160,7 @@ class Instance:
         self.process = process
         self.path = path
         self.output = {"stdout": b"", "stderr": b""}
+        self._links: list[Link] = []
         self._threads = [
             threading.Thread(target=self._read, args=(name, getattr(process, name)), daemon=True) for name in self.output
         ]
@@ -171,7 +172,8 @@ class Instance:
             self.output[name] += data
 
     def connect(self) -> Link:
-        return Link(self.path)
+        self._links.append(Link(self.path))
+        return self._links[-1]
 
     def exit_status(self) -> int:
         return self.process.wait(TIMEOUT)
@@ -187,6 +189,8 @@ class Instance:
             thread.join(TIMEOUT)
         for name in self.output:
             getattr(self.process, name).close()
+        for link in self._links:
+            link.close()
 
     def log(self, stream: str = "stdout") -> str:
         """Ends the instance; all it wrote on a stream."""

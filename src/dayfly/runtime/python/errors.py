@@ -6,6 +6,7 @@ to the package. Everything is bounded, because a message may be a gigabyte and r
 
 from __future__ import annotations
 
+import importlib
 import json
 import linecache
 import os
@@ -20,7 +21,7 @@ FRAME_LIMIT = 50  # the first and the last half of a longer trace
 TEXT_LIMIT = 600  # characters of one frame
 PAYLOAD_LIMIT = 200 << 10  # bytes; the frame protocol allows 256 KiB
 _CAUSES = 3
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_SILENT = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen ", importlib.__file__)
 
 
 class LoadFailed(Exception):
@@ -48,15 +49,19 @@ def message(error: BaseException) -> str:
     return text if len(text) <= MESSAGE_LIMIT else text[:MESSAGE_LIMIT] + "... (cut)"
 
 
-def _user_frames(trace: TracebackType | None) -> list[tuple[str, int, str]]:
-    """(file, line, function), outermost first."""
+def _user_frames(trace: TracebackType | None, root: str) -> list[tuple[str, int, str]]:
+    """(file, line, function), outermost first, beginning with the package's own code if it takes part."""
     found = []
     while trace is not None:
         code = trace.tb_frame.f_code
         name = code.co_filename
-        if not name.startswith((_OURS, "<frozen importlib", "<frozen zipimport")):
+        if not name.startswith(_SILENT):
             found.append((name, trace.tb_lineno, code.co_name))
         trace = trace.tb_next
+    inside = root.rstrip("/") + "/"
+    for index, frame in enumerate(found):
+        if frame[0].startswith(inside):
+            return found[index:]
     return found
 
 
@@ -73,7 +78,7 @@ def _frame_text(name: str, line: int, function: str, root: str) -> str:
 
 def trace_texts(error: BaseException, root: str) -> list[str]:
     """One text a frame, outermost first, then a line for each cause."""
-    frames = _user_frames(error.__traceback__)
+    frames = _user_frames(error.__traceback__, root)
     half = FRAME_LIMIT // 2
     texts = [_frame_text(*frame, root=root) for frame in (frames if len(frames) <= FRAME_LIMIT else frames[:half])]
     if len(frames) > FRAME_LIMIT:
@@ -89,7 +94,7 @@ def trace_texts(error: BaseException, root: str) -> list[str]:
             break
         seen.add(id(cause))
         verb = "caused by" if explicit is not None else "while handling"
-        inner = _user_frames(cause.__traceback__)
+        inner = _user_frames(cause.__traceback__, root)
         place = f' at File "{_relative(inner[-1][0], root)}", line {inner[-1][1]}' if inner else ""
         texts.append(f"{verb} {type_name(cause)}: {message(cause)}{place}"[:TEXT_LIMIT])
     return texts
@@ -117,7 +122,7 @@ def describe_load(error: BaseException, root: str) -> dict[str, Any]:
                 payload["trace"].append(_frame_text(file, line, "<module>", root))
         else:
             inside = root.rstrip("/") + "/"
-            for name, number, _ in _user_frames(error.__traceback__):
+            for name, number, _ in _user_frames(error.__traceback__, root):
                 if name.startswith(inside):
                     file, line = name, number
         if isinstance(error, SystemExit):
