@@ -42,7 +42,7 @@ CREATE TABLE packages (
 -- Records. Rows come in by the hundred, in one statement, from a JSON array; the columns beside `body` are what is searched for.
 
 CREATE TABLE invocations (
-    seq       INTEGER PRIMARY KEY AUTOINCREMENT, -- order of writing; retention cuts at the low end
+    seq       INTEGER PRIMARY KEY, -- order of recording, given by the recorder; retention cuts at the low end
     id        TEXT NOT NULL,
     namespace TEXT NOT NULL,
     function  TEXT NOT NULL,

@@ -1,0 +1,95 @@
+"""Invocations as the store keeps them, and how they are asked for.
+
+A record is a JSON object beside the few columns that are searched. Its place in the list is (id, seq): ids are ordered by time, and
+`seq`, the order of recording, tells apart the attempts of one asynchronous call, which share an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from ..errors import BadInput
+from ..model.call import Invocation, Status
+
+MESSAGE_LIMIT: Final = 4096  # characters kept of what user code said when it failed
+_AFTER_ALL: Final = ("g", 0)  # after every id: those are hexadecimal
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Invocation)
+
+Numbered = tuple[int, Invocation]  # seq, record
+
+
+def encode(batch: Sequence[Invocation]) -> str:
+    """The batch as the JSON array that the query `invocations_put` takes."""
+    try:
+        return _encoder.encode(batch).decode()
+    except UnicodeEncodeError:  # user code put half a character into its error
+        return _encoder.encode([_readable(call) for call in batch]).decode()
+
+
+def decode(body: str) -> Invocation:
+    return _decoder.decode(body)
+
+
+def clipped(call: Invocation) -> Invocation:
+    """The record with its error message cut to what is kept."""
+    return replace(call, error_message=call.error_message[:MESSAGE_LIMIT] + " [cut]")
+
+
+def _readable(call: Invocation) -> Invocation:
+    texts = {
+        name: value.encode("utf-8", "replace").decode()
+        for name in call.__struct_fields__
+        if type(value := getattr(call, name)) is str
+    }
+    return replace(call, **texts)
+
+
+class Filter(NamedTuple):
+    """Which records, newest first. Times are seconds since the epoch and mean when the call was accepted (its id's time)."""
+
+    namespace: str
+    function: str = ""
+    status: Status | None = None
+    since: float = 0.0
+    until: float = 0.0  # 0: no end
+    cursor: str = ""
+
+    def before(self) -> tuple[str, int]:
+        """The place all results stand before: the cursor, or the end of time. Raises errors.BadInput for a cursor not ours."""
+        until = (_first_id(self.until), 0) if self.until else _AFTER_ALL
+        if not self.cursor:
+            return until
+        identifier, dot, seq = self.cursor.partition(".")
+        if not dot or not seq.isdecimal() or not identifier.isalnum() or len(self.cursor) > 80:
+            raise BadInput("This cursor was not given out by this list.", hint="Use the cursor of the page before, unchanged.")
+        return min(until, (identifier, int(seq)))
+
+    def after(self) -> str:
+        """The smallest id of the results."""
+        return _first_id(self.since) if self.since else ""
+
+    def takes(self, seq: int, call: Invocation, before: tuple[str, int], after: str) -> bool:
+        return (
+            call.namespace == self.namespace
+            and (not self.function or call.function == self.function)
+            and (self.status is None or call.status == self.status)
+            and after <= call.id
+            and (call.id, seq) < before
+        )
+
+
+def cursor(last: Numbered) -> str:
+    """The cursor of a page that ends with this record."""
+    seq, call = last
+    return f"{call.id}.{seq}"
+
+
+def _first_id(time: float) -> str:
+    """The smallest id that can have been made at that time."""
+    return f"{max(0, int(time * 1000)):012x}"
