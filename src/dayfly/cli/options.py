@@ -37,7 +37,11 @@ class Session:
     def client(self) -> Client:
         from .client import Client
 
-        return Client(self.url, token=self.token)
+        client = Client(self.url, token=self.token)
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.call_on_close(client.close)
+        return client
 
     def path(self, *segments: str) -> str:
         """Path of the control API within the namespace; every segment is quoted."""
