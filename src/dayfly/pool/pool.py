@@ -87,8 +87,12 @@ class Pool:
         self._starting -= 1
         while self._start_queue and self._starting < self.limits.concurrent_starts:
             group, following = self._start_queue.popleft()
-            if following.state is State.STARTING:
+            if following.state is not State.STARTING:
+                continue
+            if group.waiting or len(group.instances) <= group.config.min_instances:
                 self._launch(group, following)
+            else:
+                group.kill(following)  # those it was meant for were served meanwhile
 
     def spec(self, revision: Revision, identifier: str) -> BoxSpec:
         """What the sandbox must know to run one instance of this revision."""

@@ -1,0 +1,32 @@
+"""The settings of a server, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from .gateway.limits import EdgeLimits
+from .model.usage import PriceSheet
+from .pool.pool import Limits
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How one server runs. `data` holds everything it keeps; two servers share nothing but the machine."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    isolation: str = "namespace"  # or "process": none at all, only for your own code
+    ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
+    token: str = ""  # given from outside; else the one in DATA/token, where one is required
+    hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
+    shutdown_grace_s: float = 10.0  # calls under way may end
+    edge: EdgeLimits = EdgeLimits()
+    limits: Limits = Limits()
+    prices: PriceSheet = PriceSheet()
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether callers must show a token: on every address but loopback."""
+        return bool(self.token) or not (self.host in ("localhost", "::1") or self.host.startswith("127."))
