@@ -22,6 +22,8 @@ ARCHIVE = ("application/zip", "application/octet-stream")
 
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<place>.+)`| - at (?P<key>`key` in `.+`))?$", re.DOTALL)
 
+_UNKNOWN = re.compile(r"unknown field `([^`]{1,100})`")
+
 
 async def read_body(request: Request, limit: int, media_types: tuple[str, ...]) -> bytes:
     """The whole body. Raises errors.TooLarge as soon as the limit is known to be passed, errors.UnsupportedMedia for another type."""
@@ -67,16 +69,32 @@ def decode_document(data: bytes, type_: type[S]) -> S:
         document: S = _decoder(type_).decode(data or b"{}")
         return document
     except msgspec.ValidationError as error:
-        match = _PLACE.match(str(error))
-        assert match is not None
-        place = (match["place"] or match["key"] or "$").replace("`", "")
-        raise BadInput(
-            f"The body does not fit: {match['what']}, at {place}.",
-            hint=f"At the top it takes: {', '.join(field.encode_name for field in msgspec.structs.fields(type_))}.",
-            field=place,
-        ) from None
+        raise _misfit(str(error), type_) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON: {error}.", hint="Send one JSON object in UTF-8.") from None
+        where = "" if "byte" in str(error) else f" (byte {len(data)})"
+        raise BadInput(f"The body is not JSON: {error}{where}.", hint="Send one JSON object in UTF-8.") from None
+
+
+def _misfit(message: str, type_: type[Struct]) -> BadInput:
+    match = _PLACE.match(message)
+    assert match is not None
+    place = (match["place"] or match["key"] or "$").replace("`", "")
+    known = _known_fields(type_, place)
+    hint = f"{place} takes: {', '.join(known)}." if known else ""
+    unknown = _UNKNOWN.search(message)
+    return BadInput(
+        f"The body does not fit: {match['what']}, at {place}.", hint=hint, field=f"{place}.{unknown[1]}" if unknown else place
+    )
+
+
+def _known_fields(type_: Any, place: str) -> list[str]:
+    """The names that the object at a place like `$.code.files` may have; none if it is no object of fixed form."""
+    for name in place.split(".")[1:]:
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
+        type_ = types.get(name)
+        if not (isinstance(type_, type) and issubclass(type_, Struct)):
+            return []
+    return [field.encode_name for field in msgspec.structs.fields(type_)]
 
 
 @functools.cache

@@ -16,7 +16,11 @@ from ..model.ids import new_id
 REQUEST_ID = "dayfly.request_id"  # key in the scope
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
-_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 class Edge:

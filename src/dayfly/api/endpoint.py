@@ -56,6 +56,7 @@ class Endpoint:
     raises: tuple[type[DayflyError], ...] = (NotFound,)  # besides those that any request may meet
     renamed: Mapping[str, Parameter] = field(default_factory=dict)  # parameters that differ from the vocabulary
     answer: Answer | None = None  # instead of "perform, then view"
+    operation: str = ""  # name of the operation, where one action serves two rows
     events: type[Struct] | None = None  # also sends server-sent events, each with such a document
 
     @property
@@ -63,6 +64,12 @@ class Endpoint:
         """The resource, for grouping in the description."""
         words = self.path.split("/")
         return next(word for word in reversed(words) if word in TAGS)
+
+    @property
+    def operation_id(self) -> str:
+        """Unique and stable, for generated clients: `putFunction`."""
+        name = self.operation or self.action.__name__
+        return name[0].lower() + name[1:]
 
     @property
     def path_parameters(self) -> dict[str, Parameter]:

@@ -112,6 +112,7 @@ ENDPOINTS = (
         path=FUNCTION + "/aliases",
         summary="List the aliases",
         action=a.GetFunction,
+        operation="ListAliases",
         gives=Aliases,
         view=lambda function: Aliases(items=function.aliases),
     ),

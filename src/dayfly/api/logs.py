@@ -80,6 +80,7 @@ ENDPOINTS = (
         path=NAMESPACE + "/invocations/{invocation}/logs",
         summary="Read the log lines of one invocation, or follow them",
         action=ReadLogs,
+        operation="ReadInvocationLogs",
         query=("since", "limit", "cursor", "follow"),
         gives=Page[LogLine],
         events=LogLine,

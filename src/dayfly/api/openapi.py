@@ -6,7 +6,6 @@ from the error classes that any request may meet.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -44,7 +43,7 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> Json:
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
     used = {name for endpoint in endpoints for name in [endpoint.tag]}
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Dayfly control API",
@@ -63,6 +62,8 @@ def describe(endpoints: Sequence[Endpoint], version: str) -> Json:
             },
         },
     }
+    plain: Json = msgspec.json.decode(msgspec.json.encode(document))  # defaults may be tuples
+    return plain
 
 
 def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
@@ -76,12 +77,12 @@ def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
 
 def _operation(endpoint: Endpoint, schema_of: Json) -> Json:
     operation: Json = {
-        "operationId": _operation_id(endpoint),
+        "operationId": endpoint.operation_id,
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "parameters": [
-            *(_parameter(name, "path", p) for name, p in endpoint.path_parameters.items()),
-            *(_parameter(name, "query", p) for name, p in endpoint.query_parameters.items()),
+            *(_parameter(endpoint, name, "path", p) for name, p in endpoint.path_parameters.items()),
+            *(_parameter(endpoint, name, "query", p) for name, p in endpoint.query_parameters.items()),
         ],
         "responses": _responses(endpoint, schema_of),
     }
@@ -94,25 +95,22 @@ def _operation(endpoint: Endpoint, schema_of: Json) -> Json:
     return operation
 
 
-def _operation_id(endpoint: Endpoint) -> str:
-    """Unique and stable: the method and the path's words, e.g. `put_functions_traffic`."""
-    words = re.sub(r"{\w+}", "", endpoint.path.removeprefix("/v1/").removeprefix("namespaces/{namespace}/"))
-    name = "_".join(word for word in words.split("/") if word)
-    single = "_one" if endpoint.path.endswith("}") else ""
-    return f"{endpoint.method.lower()}_{name}{single}"
-
-
-def _parameter(name: str, place: str, parameter: Parameter) -> Json:
+def _parameter(endpoint: Endpoint, name: str, place: str, parameter: Parameter) -> Json:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(endpoint.action)}
+    schema = _inline(parameter.type)
+    if place == "query" and defaults.get(name):
+        schema["default"] = defaults[name]
     return {
         "name": name,
         "in": place,
         "required": place == "path",
         "description": parameter.about[0].upper() + parameter.about[1:],
-        "schema": _inline(parameter.type),
+        "schema": schema,
     }
 
 
 def _inline(kind: Any) -> Json:
+    schema: Json
     (schema,), components = msgspec.json.schema_components([kind], ref_template=REFERENCE)
     if reference := schema.get("$ref"):  # an enumeration
         schema = components[reference.rpartition("/")[2]]
@@ -126,7 +124,8 @@ def _responses(endpoint: Endpoint, schema_of: Json) -> Json:
     else:
         content: Json = {"application/json": {"schema": schema_of[repr(endpoint.gives)]}}
         if endpoint.events is not None:
-            content["text/event-stream"] = {"schema": {"type": "string"}}
+            kinds = {"log": schema_of[repr(endpoint.events)], "end": {"const": {}}, "error": schema_of[repr(Problem)]}
+            content["text/event-stream"] = {"schema": {"oneOf": [_event(name, data) for name, data in kinds.items()]}}
         responses["200"] = {"description": "Done", "content": content}
         if endpoint.created is not None:
             responses["201"] = {**responses["200"], "description": "Made anew"}
@@ -141,6 +140,19 @@ def _responses(endpoint: Endpoint, schema_of: Json) -> Json:
             "content": {MEDIA_TYPE: {"schema": schema_of[repr(Problem)]}},
         }
     return responses
+
+
+def _event(name: str, data: Json) -> Json:
+    """One kind of server-sent event."""
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "To go on after this event, send it as Last-Event-ID."},
+            "event": {"const": name},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        },
+    }
 
 
 def _title(error: type[DayflyError]) -> str:

@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
-from ..errors import DayflyError, MethodNotAllowed
+from ..errors import DayflyError, Forbidden, MethodNotAllowed
+from ..model.identity import EVERYWHERE, Identity
 from . import reference
 from .edge import request_id
 from .endpoint import V1, Endpoint
@@ -24,14 +25,15 @@ from .problems import problem_response
 from .serve import Context, unexpected
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+ANYBODY = Identity(name="anybody", namespaces=(), roles=())
 _READS = ("GET", "HEAD")
 _ALLOW = "GET, HEAD, OPTIONS"
 
 
 class Page:
-    """A document that is read with GET. `context` is given if an identity is needed."""
+    """A document that is read with GET. `context` is given if an identity is needed; else everybody may read it."""
 
-    def __init__(self, make: Callable[[Request], Response], context: Context | None = None) -> None:
+    def __init__(self, make: Callable[[Identity], Response], context: Context | None = None) -> None:
         self._make = make
         self._context = context
 
@@ -50,9 +52,7 @@ class Page:
             return Response(status_code=204, headers={"allow": _ALLOW})
         if request.method not in _READS:
             raise MethodNotAllowed(f"{request.method} is not possible here.", hint=f"Possible: {_ALLOW}.", allow=_ALLOW)
-        if self._context is not None:
-            self._context.identify(request)
-        return self._make(request)
+        return self._make(self._context.identify(request) if self._context is not None else ANYBODY)
 
 
 def routes(
@@ -68,7 +68,12 @@ def routes(
     def manual() -> str:
         return reference.render(describe(endpoints, __version__))
 
-    def entrance(request: Request) -> Response:
+    def measurements(identity: Identity) -> Response:
+        if EVERYWHERE not in identity.namespaces:
+            raise Forbidden("Metrics tell of all namespaces, and you may see only some.")
+        return Response(metrics(), media_type=METRICS_TYPE)
+
+    def entrance(identity: Identity) -> Response:
         links = {
             "namespaces": f"{V1}/namespaces",
             "functions": f"{V1}/namespaces/default/functions",
@@ -79,15 +84,15 @@ def routes(
         }
         return _json({"name": "Dayfly", "version": __version__, "links": links})
 
-    def health(request: Request) -> Response:
+    def health(identity: Identity) -> Response:
         return _json({"status": "ok"}) if healthy() else _json({"status": "stopping"}, 503)
 
     return [
         Route("/healthz", Page(health)),
-        Route("/metrics", Page(lambda request: Response(metrics(), media_type=METRICS_TYPE), context)),
+        Route("/metrics", Page(measurements, context)),
         Route(V1, Page(entrance, context)),
-        Route(V1 + "/openapi.json", Page(lambda request: Response(description(), media_type="application/json"))),
-        Route(V1 + "/docs", Page(lambda request: HTMLResponse(manual(), headers=reference.HEADERS))),
+        Route(V1 + "/openapi.json", Page(lambda identity: Response(description(), media_type="application/json"))),
+        Route(V1 + "/docs", Page(lambda identity: HTMLResponse(manual(), headers=reference.HEADERS))),
     ]
 
 

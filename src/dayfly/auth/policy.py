@@ -12,11 +12,9 @@ import msgspec
 
 from .. import actions as a
 from ..errors import Forbidden
-from ..model.identity import Identity
+from ..model.identity import EVERYWHERE, Identity
 
 Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
-
-EVERYWHERE = "*"
 
 _READS = frozenset(
     {

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from .names import ENV_PATTERN, SECRET_PATTERN
+from .names import ALIAS_PATTERN, ENV_PATTERN, SECRET_PATTERN
 
 MiB = 1 << 20
 
@@ -78,12 +78,12 @@ class Revision(Struct, frozen=True, kw_only=True):
         return f"{self.namespace}/{self.function}@{self.number}"
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """A share of the traffic. Weights of a split are relative: 1 and 3 send a quarter to the first."""
 
     revision: Annotated[int, Meta(ge=1)]
     weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
-    tag: str = ""  # a tag can be called by name whatever its weight
+    tag: Annotated[str, Meta(pattern=f"^$|{ALIAS_PATTERN}")] = ""  # a tag can be called by name whatever its weight
 
 
 class Function(Struct, frozen=True, kw_only=True):
