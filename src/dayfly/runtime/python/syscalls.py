@@ -120,7 +120,7 @@ def prctl(option: int, argument: int) -> None:
 def drop_bounding_set(last: int) -> None:
     """Empty the capability bounding set of this thread: capabilities 0 to `last`."""
     call = _libc.prctl
-    if any([call(PR_CAPBSET_DROP, capability, 0, 0, 0) for capability in range(last + 1)]):
+    if sum(call(PR_CAPBSET_DROP, capability, 0, 0, 0) for capability in range(last + 1)):
         _check(-1, "drop the capability bounding set")
 
 
