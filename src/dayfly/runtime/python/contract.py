@@ -126,28 +126,27 @@ def _no_module(name: str, root: str) -> str:
     return f"the package has no module {name!r} ({name.replace('.', '/')}.py); in that place it has: {listed}"
 
 
-def _code(function: Any) -> tuple[Any, int]:
-    """(code object or None, number of leading arguments that are bound already)."""
-    bound = 0
-    if not hasattr(function, "__code__"):
-        if hasattr(function, "__func__"):  # a bound method
-            function, bound = function.__func__, 1
-        elif not isinstance(function, type) and hasattr(type(function).__call__, "__code__"):
-            function, bound = type(function).__call__, 1
-    return getattr(function, "__code__", None), bound
+def _plain(function: Any) -> tuple[Any, int]:
+    """What is really called (of a method or a callable object), and how many leading arguments are bound already."""
+    if hasattr(function, "__func__"):
+        return function.__func__, 1
+    if not hasattr(function, "__code__") and not isinstance(function, type):
+        if hasattr(type(function).__call__, "__code__"):
+            return type(function).__call__, 1
+    return function, 0
 
 
 def _flags(function: Any) -> int:
-    code, _ = _code(getattr(function, "func", function))  # functools.partial
-    return int(code.co_flags) if code is not None else 0
+    target, _ = _plain(getattr(function, "func", function))  # functools.partial
+    return int(target.__code__.co_flags) if hasattr(target, "__code__") else 0
 
 
 def _check_signature(function: Any, handler: str, file: str) -> None:
     """That it can be called with two arguments. Without `inspect`, whose import would cost a cold start more than the rest of it."""
-    code, bound = _code(function)
-    if code is None:
+    target, bound = _plain(function)
+    if not hasattr(target, "__code__"):
         return
-    target = getattr(function, "__func__", None) or (function if hasattr(function, "__code__") else type(function).__call__)
+    code = target.__code__
     needed = code.co_argcount - bound - len(target.__defaults__ or ())
     keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     missing = [k for k in keywords if k not in (target.__kwdefaults__ or {})]
