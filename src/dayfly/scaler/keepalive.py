@@ -8,8 +8,8 @@
     bins all alike (CV < 2)      the past tells nothing               stay for a standard time
     otherwise                    5th to 99th percentile, 10 % margin  come back before the first, stay until after the last
 
-The paper forecasts with ARIMA. Ours is the mean of the idle times seen: in a day of the public trace that branch is taken for at
-most three calls in 66,000, which does not pay for a statistics library.
+The paper forecasts with ARIMA. Ours is the mean of the idle times seen: over a day of the public trace (1,000 functions, 248,041
+active minutes) that branch is never taken, which does not pay for a statistics library.
 
 `keep_for` then asks what the paper does not: is it worth it? There a cold start takes seconds and all cost the same. Here the
 sandbox is a fork and what remains is the function's own initialisation, measured: 3 ms for one, 3 s for another. So idleness
@@ -49,6 +49,7 @@ class KeepSpec(Struct, frozen=True, kw_only=True):
     forecast_margin: float = 0.15
     fallback_s: float = 600.0  # stay this long where nothing is known; the paper: the histogram's whole range
     floor_s: float = 60.0  # stay at least this long
+    spare_s: float = 10.0  # the same for instances beyond those that the load needs
     worth_s: float = 600.0  # seconds of idleness that one second of cold start is worth
 
 
@@ -175,6 +176,12 @@ def keep_for(seen: IdleHistogram, cold_cost_s: float | None, spec: KeepSpec) -> 
         return Windows(best.prewarm_after_s, best.keep_for_s, spec.floor_s, best.basis)
     longest = min(spec.fallback_s, best.until_s) if known else spec.fallback_s
     return Windows(0.0, max(spec.floor_s, min(budget, longest)), basis=best.basis)
+
+
+def spare_for(cold_cost_s: float | None, spec: KeepSpec) -> float:
+    """Seconds that an instance left over from a burst may idle: rent or buy again, between `spare_s` and `floor_s`."""
+    cost = 1.0 if cold_cost_s is None else max(0.0, cold_cost_s)
+    return min(max(spec.spare_s, spec.worth_s * cost if cost > 0 else 0.0), max(spec.spare_s, spec.floor_s))
 
 
 def _percentiles(seen: IdleHistogram, spec: KeepSpec) -> tuple[int, int]:

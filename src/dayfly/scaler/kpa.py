@@ -63,7 +63,7 @@ class KpaState(Struct, frozen=True):
     panic_at: float | None = None  # when the panic threshold was last exceeded; None: no panic
     panic_peak: int = 0  # most instances wanted during this panic
     wanted: tuple[tuple[int, int], ...] = ()  # (tick, instances), falling: candidates for the delayed maximum
-    idle_since: float | None = None  # since when nothing is wanted
+    idle_since: float | None = None  # since when instances are there that nothing wants
     initialized: bool = False  # initial_scale was reached once
 
 
@@ -114,10 +114,12 @@ def decide(
     desired = int(min(max(desired, lower), upper))
 
     idle_since = None
-    if desired == 0:
+    if desired == 0 and ready > 0:
         idle_since = now if state.idle_since is None else state.idle_since
-        if not spec.scale_to_zero or now - idle_since < max(spec.scale_to_zero_grace_s, spec.retention_s):
+        if now - idle_since < max(spec.scale_to_zero_grace_s, spec.retention_s):
             desired = 1
+    if not spec.scale_to_zero:
+        desired = max(1, desired)
     decision = Decision(desired, _excess_burst(spec, ready, panic), panic_at is not None)
     return decision, KpaState(panic_at, peak, wanted, idle_since, initialized)
 

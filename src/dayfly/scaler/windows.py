@@ -100,7 +100,7 @@ class LoadHistory:
         assert self._last is not None
         second, size = floor(moment), len(self._ring)
         t0, a0 = self._first, self._first_area
-        if second >= t0:
+        if second > t0:  # at or before the first reading the ring holds nothing
             t0, a0 = second, self._ring[second % size]
         t1, a1 = self._last, self._area
         if second + 1 <= t1:
