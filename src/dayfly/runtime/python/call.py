@@ -36,8 +36,16 @@ class Calls:
         self._root = root
         self._out = out
         self._err = err
+        self._unfinished = (out.partial, err.partial)
         self._cpu = 0.0
         self.usage()
+
+    def flush(self, ident: str) -> None:
+        """Bring out what the call printed. Before its answer ends: after it, the instance may be frozen or gone."""
+        for partial in self._unfinished:
+            if partial:
+                self._out.finish(ident)
+                self._err.finish(ident)
 
     def usage(self) -> bytes:
         """End of a response head. Processor time is all that was used since the last answer: calls that overlap share it
@@ -64,16 +72,16 @@ class Calls:
                 result = wait(result)
             fields, data, pieces = prepare(result, self._http)
             if pieces is None:
+                self.flush(head["id"])
                 conn.send_answer(stream, b"{" + fields + self.usage(), data)
             else:
-                self._run_stream(conn, stream, pieces, wait)
+                self._run_stream(conn, stream, head["id"], pieces, wait)
         except BaseException as error:
-            self.fail(conn, stream, error)
-        ident = head["id"]
-        self._out.finish(ident)
-        self._err.finish(ident)
+            self.fail(conn, stream, head["id"], error)
 
-    def _run_stream(self, conn: Connection, stream: int, pieces: Stream, wait: Callable[[Awaitable[Any]], Any]) -> None:
+    def _run_stream(
+        self, conn: Connection, stream: int, ident: str, pieces: Stream, wait: Callable[[Awaitable[Any]], Any]
+    ) -> None:
         items = _iterate(pieces.items, wait) if pieces.is_async else pieces.items
         sender = _Sender(self, conn, stream, pieces)
         for item in items:
@@ -82,7 +90,8 @@ class Calls:
                 close = getattr(items, "close", None)
                 if close is not None:
                     close()
-                return
+                break
+        self.flush(ident)
         sender.end()
 
     async def run_async(self, conn: Connection, stream: int, head: dict[str, Any], body: bytes, cancelled: set[int]) -> None:
@@ -94,6 +103,7 @@ class Calls:
                 result = await result
             fields, data, pieces = prepare(result, self._http)
             if pieces is None:
+                self.flush(head["id"])
                 conn.send_answer(stream, b"{" + fields + self.usage(), data)
             else:
                 sender = _Sender(self, conn, stream, pieces)
@@ -103,18 +113,17 @@ class Calls:
                 else:
                     for item in pieces.items:
                         sender.send(item)
+                self.flush(head["id"])
                 sender.end()
         except BaseException as error:
             if stream in cancelled:
                 conn.send(cancelled_frame(stream))
             else:
-                self.fail(conn, stream, error)
-        ident = head["id"]
-        self._out.finish(ident)
-        self._err.finish(ident)
+                self.fail(conn, stream, head["id"], error)
 
-    def fail(self, conn: Connection, stream: int, error: BaseException) -> None:
+    def fail(self, conn: Connection, stream: int, ident: str, error: BaseException) -> None:
         """Answer with what went wrong."""
+        self.flush(ident)
         if isinstance(error, BadEvent):
             problem = {
                 "type": "https://dayfly.dev/problems/bad-input",

@@ -45,7 +45,7 @@ class Writer(io.TextIOBase):
         self.buffer = _Bytes(self)
         self._tag = tag
         self._last = ""  # id of the last marker
-        self._partial: dict[str, str] = {}  # unfinished line of each call
+        self.partial: dict[str, str] = {}  # unfinished line of each call; never replaced
         self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
@@ -53,21 +53,21 @@ class Writer(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         ident = self._tag.id
         with self._lock:
-            held = self._partial.pop(ident, "")
+            held = self.partial.pop(ident, "")
             cut = text.rfind("\n") + 1
             if not cut and len(held) + len(text) <= _HOLD:
-                self._partial[ident] = held + text
+                self.partial[ident] = held + text
                 return len(text)
             if cut < len(text):
-                self._partial[ident] = text[cut:]
+                self.partial[ident] = text[cut:]
             self._put(ident, held + text[:cut])
         return len(text)
 
     def finish(self, ident: str) -> None:
         """End the call's unfinished line, so that a marker always stands at the start of one."""
-        if ident in self._partial:
+        if ident in self.partial:
             with self._lock:
-                text = self._partial.pop(ident, "")
+                text = self.partial.pop(ident, "")
                 if text:
                     self._put(ident, text + "\n")
 
