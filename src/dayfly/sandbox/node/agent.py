@@ -14,302 +14,66 @@ import argparse
 import asyncio
 import ctypes
 import fcntl
+import hashlib
 import os
-import re
 import resource
 import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import uvloop
 
-from ...clock import Clock, SystemClock, Timer
-from ..port import BoxSpec
-from . import messages as m
-from .cgroups import Cgroups, Group
-from .instances import Instance
-from .interpreters import Interpreter
-from .jobs import Job
-from .link import Link
-from .logbook import Logbook
-from .plans import FIRST_UID, ISOLATIONS, CannotStart, Planner, Start
-from .uids import Numbers, hand_over
-from .zygotes import Zygote
+from ...clock import SystemClock
+from .cgroups import Cgroups, detect
+from .plans import ISOLATIONS, Planner
+from .service import Agent
 
+READY = b"ready\n"  # what the server that started us is told
+BUSY = b"busy\n"
 GRACE = 30.0  # seconds that instances outlive their server
-SLOW_SERVER = 8 << 20  # bytes a server may leave unread before logs wait
-LONGEST_PATH = 107  # bytes of a Unix socket's name (sun_path), its final zero apart
-
 PR_SET_CHILD_SUBREAPER = 36
-
-_ID = re.compile(r"[0-9a-f]{32}\Z")
-
-
-class Agent:
-    """Serves one server at a time until `finished` is set."""
-
-    def __init__(self, data: Path, planner: Planner, cgroups: Cgroups | None, *, grace: float, clock: Clock) -> None:
-        self.finished = asyncio.Event()
-        self._run = data / "run"
-        self._planner = planner
-        self._cgroups = cgroups
-        self._grace = grace
-        self._clock = clock
-        self._server: Link[m.Request] | None = None
-        self._server_pid = 0
-        self._grace_timer: Timer | None = None
-        self._instances: dict[str, Instance] = {}
-        self._zygotes: dict[str, Zygote] = {}
-        self._jobs: dict[int, Job] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._uids = Numbers(FIRST_UID)
-        self._owned: dict[str, int] = {}  # instance -> its user id
-        self._logbook = Logbook(clock, self._deliver_logs)
-        self._ending: int | None = None  # number of the Shutdown to answer; -1: nobody waits for it
-
-    # --- servers ----------------------------------------------------------------------------------------------------
-
-    def accept(self) -> asyncio.Protocol:
-        """A protocol for a new connection."""
-        link: Link[m.Request]
-
-        def on_message(message: m.Request) -> None:
-            if link is self._server:
-                self._serve(message)
-            elif isinstance(message, m.Hello):
-                self._greet(link, message)
-            else:
-                link.close()
-
-        def on_lost(reason: str) -> None:
-            if link is self._server:
-                self._server = None
-                self._orphaned()
-
-        link = Link(m.decode_request, on_message, on_lost)
-        return link
-
-    def _greet(self, link: Link[m.Request], hello: m.Hello) -> None:
-        isolation = self._planner.isolation
-        if self._ending is not None:
-            reason = "this node agent is shutting down"
-        elif self._server is not None:
-            reason = f"the server with process id {self._server_pid} uses it"
-        elif hello.version != m.VERSION or hello.isolation != isolation:
-            reason = f"this node agent speaks version {m.VERSION} and isolates by {isolation}"
-        else:
-            self._server, self._server_pid = link, hello.pid
-            if self._grace_timer is not None:
-                self._grace_timer.cancel()
-                self._grace_timer = None
-            link.send(m.Welcome(os.getpid(), m.VERSION, isolation))
-            return
-        link.send(m.Refused(reason, m.VERSION, isolation, self._server_pid if self._server is not None else 0))
-        link.close()
-
-    def _orphaned(self) -> None:
-        for job in self._jobs.values():
-            job.stop()
-        if self._ending is None:
-            self._grace_timer = self._clock.call_later(self._grace, self.shut_down)
-
-    def await_server(self) -> None:
-        """Give the first server as long as the next ones."""
-        self._orphaned()
-
-    def _tell(self, event: m.Event) -> None:
-        if self._server is not None:
-            self._server.send(event)
-
-    def _deliver_logs(self, logs: m.Logs) -> bool:
-        if self._server is None or self._server.waiting > SLOW_SERVER:
-            return False
-        self._server.send(logs)
-        return True
-
-    # --- requests ---------------------------------------------------------------------------------------------------
-
-    def _serve(self, message: m.Request) -> None:
-        match message:
-            case m.Create(spec):
-                self._create(spec)
-            case m.Destroy(id, after):
-                if id in self._instances:
-                    self._instances[id].destroy(after)
-                else:
-                    self._tell(m.Exited(id, "asked", "it was gone already"))
-            case m.Pause(number, id):
-                self._on_instance(number, id, lambda instance: instance.freeze(True))
-            case m.Resume(number, id):
-                self._on_instance(number, id, lambda instance: instance.freeze(False))
-            case m.StatsRequest(number, id):
-                self._stats(number, id)
-            case m.SurvivorsRequest(number):
-                alive = [m.Survivor(i.spec, str(i.socket)) for i in self._instances.values()]
-                self._tell(m.Survivors(number, alive))
-                self._logbook.flush()
-            case m.Run(number, job):
-                task = asyncio.create_task(self._run_job(number, job))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            case m.StopJob(number):
-                if number in self._jobs:
-                    self._jobs[number].stop()
-            case m.Shutdown(number):
-                self.shut_down(number)
-            case m.Hello():
-                pass
-
-    def _create(self, spec: BoxSpec) -> None:
-        instance = Instance(
-            spec, self._run / "i", clock=self._clock, logbook=self._logbook, on_exited=self._exited
-        )
-        uid = self._uids.take()
-        try:
-            if self._ending is not None:
-                raise CannotStart("the node is shutting down")
-            if spec.id in self._instances or not _ID.match(spec.id):
-                raise CannotStart(f"{spec.id!r} is not a new instance id of 32 hexadecimal digits")
-            interpreter, start = self._planner.instance(spec, uid)
-            zygote = self._zygote(interpreter)
-            instance.start(zygote, start, self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids))
-        except (CannotStart, OSError) as error:
-            self._uids.give_back(uid)
-            self._tell(m.Exited(spec.id, "start", str(error)))
-            return
-        self._instances[spec.id] = instance
-        self._owned[spec.id] = uid
-        self._tell(m.Created(spec.id, str(instance.socket)))
-
-    def _on_instance(self, number: int, id: str, act: Callable[[Instance], None]) -> None:
-        instance = self._instances.get(id)
-        if instance is None:
-            self._tell(m.Failed(number, "the instance is gone"))
-            return
-        try:
-            act(instance)
-        except OSError as error:
-            self._tell(m.Failed(number, str(error)))
-        else:
-            self._tell(m.Done(number))
-
-    def _stats(self, number: int, id: str) -> None:
-        instance = self._instances.get(id)
-        if instance is None:
-            self._tell(m.Failed(number, "the instance is gone"))
-        else:
-            self._tell(m.StatsReply(number, *instance.stats()))
-
-    async def _run_job(self, number: int, spec: m.JobSpec) -> None:
-        uid = self._uids.take()
-        group: Group | None = None
-        lent: dict[Path, os.stat_result] = {}
-        job = self._jobs[number] = Job(number, spec, clock=self._clock, on_output=self._tell)
-        reply: m.Event
-        try:
-            interpreter, start = self._planner.job(spec, uid)
-            if self._planner.isolation == "namespace" and os.geteuid() == 0:
-                lent = {Path(host): os.stat(host) for host, _ in spec.writable}
-                await asyncio.to_thread(hand_over, lent, uid, uid)
-            group = self._group(job.id, spec.memory_mb, 0.0, spec.pids)
-            reply = await job.run(self._zygote(interpreter), start, group)
-        except (CannotStart, OSError) as error:
-            reply = m.Failed(number, str(error))
-        if group is not None:
-            group.remove()
-        for folder, owner in lent.items():
-            await asyncio.to_thread(hand_over, [folder], owner.st_uid, owner.st_gid)
-        self._uids.give_back(uid)
-        del self._jobs[number]
-        self._tell(reply)
-        self._check_end()
-
-    # --- life -------------------------------------------------------------------------------------------------------
-
-    def _zygote(self, interpreter: Interpreter) -> Zygote:
-        zygote = self._zygotes.get(interpreter.name)
-        if zygote is None:
-            zygote = Zygote(interpreter, self._planner.template(interpreter), self._zygote_lost)
-            self._zygotes[interpreter.name] = zygote
-        return zygote
-
-    def _zygote_lost(self, zygote: Zygote) -> None:
-        if self._zygotes.get(zygote.interpreter.name) is zygote:
-            del self._zygotes[zygote.interpreter.name]
-
-    def _group(self, id: str, memory_mb: int, cpu: float, pids: int) -> Group | None:
-        return None
-
-    def _exited(self, exited: m.Exited) -> None:
-        del self._instances[exited.id]
-        self._uids.give_back(self._owned.pop(exited.id))
-        self._logbook.flush()
-        self._tell(exited)
-        self._check_end()
-
-    def shut_down(self, number: int = -1) -> None:
-        """Destroy everything; `finished` is set when nothing is left."""
-        if self._ending is not None:
-            return
-        self._ending = number
-        for instance in list(self._instances.values()):
-            instance.destroy()
-        for job in list(self._jobs.values()):
-            job.stop()
-        self._check_end()
-
-    def _check_end(self) -> None:
-        if self._ending is None or self._instances or self._jobs:
-            return
-        self.finished.set()
-
-    async def leave(self) -> None:
-        """After `finished`: end the zygotes and answer the Shutdown."""
-        for zygote in list(self._zygotes.values()):
-            await zygote.close()
-        if self._ending is not None and self._ending >= 0:
-            self._tell(m.Done(self._ending))
-        if self._server is not None:
-            self._server.close()
-
-
-# --- the process ----------------------------------------------------------------------------------------------------
 
 
 class NodeBusy(Exception):
     """Another node agent works on this data folder."""
 
 
-async def serve(data: Path, isolation: str, packages: Path, grace: float, ready: Callable[[], None]) -> None:
-    """Be the node agent of a data folder until it is shut down. Raises NodeBusy."""
+def take(data: Path, packages: Path) -> IO[str]:
+    """Make the folders ours, and free of what a dead agent left. Returns the lock to hold. Raises NodeBusy."""
     run = data / "run"
     (run / "i").mkdir(parents=True, exist_ok=True)
-    os.chmod(run, 0o700)
-    with open(run / "node.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise NodeBusy(f"another node agent works on {data}") from None
-        for left in (run / "i").iterdir():
-            left.unlink()
-        shutil.rmtree(run / "t", ignore_errors=True)
-        packages.mkdir(parents=True, exist_ok=True)
-        agent = Agent(data, Planner(isolation, packages, run / "t"), None, grace=grace, clock=SystemClock())
-        address = run / "node.sock"
-        address.unlink(missing_ok=True)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, agent.shut_down)
-        server = await loop.create_unix_server(agent.accept, str(address))
-        os.chmod(address, 0o600)
-        agent.await_server()
-        ready()
-        await agent.finished.wait()
-        server.close()
-        await agent.leave()
-        address.unlink(missing_ok=True)
+    run.chmod(0o700)
+    packages.mkdir(parents=True, exist_ok=True)
+    lock = open(run / "node.lock", "w")  # noqa: SIM115 - held as long as the agent lives
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise NodeBusy(f"another node agent works on {data}") from None
+    for left in (run / "i").iterdir():
+        left.unlink()
+    shutil.rmtree(run / "t", ignore_errors=True)
+    (run / "node.sock").unlink(missing_ok=True)
+    return lock
+
+
+async def serve(data: Path, planner: Planner, cgroups: Cgroups | None, grace: float, ready: Callable[[], None]) -> None:
+    """Be the node agent of a data folder until it is shut down."""
+    agent = Agent(data, planner, cgroups, grace=grace, clock=SystemClock())
+    address = str(data / "run" / "node.sock")
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.shut_down)
+    server = await loop.create_unix_server(agent.accept, address)
+    os.chmod(address, 0o600)
+    agent.await_server()
+    ready()
+    await agent.finished.wait()
+    server.close()
+    os.unlink(address)  # a server that comes now starts the next agent, which waits for our lock
+    await agent.leave()
 
 
 def main() -> None:
@@ -318,13 +82,15 @@ def main() -> None:
     parser.add_argument("--isolation", choices=ISOLATIONS, required=True)
     parser.add_argument("--packages", type=Path, help="folder that mounts refer to; default: DATA/packages")
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds that instances outlive their server")
-    parser.add_argument("--ready-fd", type=int, default=-1, help="descriptor that is told when the agent serves")
+    parser.add_argument("--detach", type=int, metavar="FD", help="go on in the background; write a line to FD when serving")
     options = parser.parse_args()
+    if options.detach is not None and os.fork():
+        os._exit(0)
 
-    def ready() -> None:
-        if options.ready_fd >= 0:
-            os.write(options.ready_fd, b"ready\n")
-            os.close(options.ready_fd)
+    def report(line: bytes) -> None:
+        if options.detach is not None:
+            os.write(options.detach, line)
+            os.close(options.detach)
 
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -334,9 +100,19 @@ def main() -> None:
     data = options.data.resolve()
     packages = (options.packages or data / "packages").resolve()
     try:
-        uvloop.run(serve(data, options.isolation, packages, options.grace, ready))
+        lock = take(data, packages)
     except NodeBusy as error:
+        report(BUSY)
         sys.exit(str(error))
+    with lock:
+        identity = hashlib.sha256(str(data).encode()).hexdigest()[:16]
+        cgroups = detect(identity) if options.isolation == "namespace" else None
+        if cgroups is not None:
+            cgroups.sweep()
+        planner = Planner(options.isolation, packages, data / "run" / "t")
+        uvloop.run(serve(data, planner, cgroups, options.grace, lambda: report(READY)))
+        if cgroups is not None:
+            cgroups.close()
 
 
 if __name__ == "__main__":
