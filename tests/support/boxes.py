@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -142,3 +143,36 @@ def revision(name: str = "hello", number: int = 1, **config: object) -> Revision
         digest=f"{number:064x}",
         created=0.0,
     )
+
+
+class AutoBox(ScriptedBox):
+    """Is ready at once and answers every call with what `answer` makes of head and body."""
+
+    answers: Callable[[dict[str, object], bytes], bytes] = staticmethod(lambda head, body: body)
+
+    def call(self, head: bytes, body: bytes, end: bool, sink: Sink) -> int:
+        stream = super().call(head, body, end, sink)
+        if end:
+            self._soon(stream)
+        return stream
+
+    def send(self, stream: int, data: bytes, end: bool) -> None:
+        super().send(stream, data, end)
+        if end:
+            self._soon(stream)
+
+    def _soon(self, stream: int) -> None:
+        asyncio.get_running_loop().call_soon(self._reply, stream)
+
+    def _reply(self, stream: int) -> None:
+        if stream in self.calls:
+            head, body, sink = self.calls.pop(stream)
+            sink.on_response(ResponseHead(), type(self).answers(head, body), True)
+
+
+class AutoSandbox(ScriptedSandbox):
+    def create(self, spec: BoxSpec, events: BoxEvents) -> AutoBox:
+        box = AutoBox(spec, events)
+        self.boxes.append(box)
+        asyncio.get_running_loop().call_soon(box.ready)
+        return box

@@ -106,11 +106,10 @@ class Exchange:
         if self.answered:
             return
         if self._size > self.limit:
-            error = self._too_large()
             if self._call is not None:
-                self._call.cancel()
-            if not self.answered:
-                self.on_failure(error)
+                self._call.cancel(self._too_large())
+            else:
+                self.on_failure(self._too_large())
             return
         if self._call is None:
             self._body.append(data)
