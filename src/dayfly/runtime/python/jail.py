@@ -31,6 +31,8 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import select
+import signal
 import socket
 import struct
 
@@ -85,7 +87,7 @@ class _Prepared:
     def __init__(self) -> None:
         self.rootless = False
         self.user_namespace = True
-        self.pid_namespace = -1  # descriptor of the zygote's own
+        self.pid_namespace = -1  # descriptor of the zygote's own; -1: the zygote may not return to it
         self.masked: List[str] = []
         self.last_capability = 40
         self.filter: Optional[sys_.Filter] = None
@@ -108,7 +110,7 @@ def prepare(template: Template) -> None:
         enter_user_namespace()
     state.rootless = _is_rootless()
     state.user_namespace = _can_nest_users()
-    state.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    state.pid_namespace = _own_pid_namespace()
     with open("/proc/sys/kernel/cap_last_cap") as file:
         state.last_capability = int(file.read())
     state.masked = ["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)]
@@ -122,14 +124,14 @@ def prepare(template: Template) -> None:
 
 def before_fork(plan: Plan) -> None:
     """In the zygote: make the next child process 1 of a new process-id namespace. When it ends, all its descendants do."""
-    if plan["isolation"] == "namespace":
+    if plan["isolation"] == "namespace" and _state().pid_namespace >= 0:
         sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)  # a second unshare without it is EINVAL
         sys_.unshare(sys_.CLONE_NEWPID)
 
 
 def after_fork(plan: Plan, pid: int) -> None:
     """In the zygote, also when the fork failed (`pid` -1): later children are in its own namespace again."""
-    if plan["isolation"] == "namespace":
+    if plan["isolation"] == "namespace" and _state().pid_namespace >= 0:
         sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)
 
 
@@ -144,6 +146,7 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
         os.chdir(plan.get("cwd", "/tmp"))
         return
     state = _state()
+    guardian = _fork_again() if state.pid_namespace < 0 else -1
     isolated = plan.get("network", "none") != "host"
     sys_.unshare(_NAMESPACES | (sys_.CLONE_NEWNET if isolated else 0))
     process = os.open(mounts.PROC + "/self", os.O_PATH | os.O_DIRECTORY)
@@ -152,13 +155,14 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
         _loopback_up()
     sys_.sethostname(plan.get("hostname", "dayfly"))
     _become(plan, state, process)
-    os.close(process)
-    _close_others(plan)
+    _close_others(plan, guardian)
     _limit(plan)
     os.chdir(plan.get("cwd", "/tmp"))
     sys_.prctl(sys_.PR_SET_DUMPABLE, 1)  # lost with the uid; without it /proc/self would belong to root
-    if plan.get("die_with_zygote", False):
-        sys_.prctl(sys_.PR_SET_PDEATHSIG, 9)
+    if plan.get("die_with_zygote", False) or guardian >= 0:
+        sys_.prctl(sys_.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if guardian >= 0:
+        _check_guardian(guardian)
     sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
     if state.filter is not None and plan.get("seccomp", True):
         state.filter.load()
@@ -203,6 +207,50 @@ def _can_nest_users() -> bool:
             os._exit(1)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
+
+
+def _own_pid_namespace() -> int:
+    """A way back to it for after a fork; -1 if it belongs to somebody else, as an ordinary user's does."""
+    fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sys_.setns(fd, sys_.CLONE_NEWPID)
+    except PermissionError:
+        os.close(fd)
+        return -1
+    return fd
+
+
+def _fork_again() -> int:
+    """Become process 1 of a new namespace where the zygote could not arrange it: in a child of the child.
+
+    The process in between, which the zygote knows, stays as guardian: it dies with us, and we with it. Returns a descriptor that
+    tells whether it is still there.
+    """
+    alive, hold = os.pipe()
+    sys_.unshare(sys_.CLONE_NEWPID)
+    pid = os.fork()
+    if pid == 0:
+        os.close(hold)
+        return alive
+    status = 0x100  # as of exit(1)
+    try:
+        _close_others({"isolation": "namespace", "keep_fds": []}, hold)
+        status = os.waitpid(pid, 0)[1]
+        if os.WIFSIGNALED(status):
+            _set_limit(resource.RLIMIT_CORE, 1, 1)
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+            os.kill(os.getpid(), os.WTERMSIG(status))
+    finally:
+        os._exit(os.WEXITSTATUS(status))
+
+
+def _check_guardian(alive: int) -> None:
+    """It may have died before we asked for a signal when it does."""
+    poll = select.poll()
+    poll.register(alive, 0)
+    if poll.poll(0):
+        os._exit(1)
+    os.close(alive)
 
 
 def _mount(plan: Plan, state: _Prepared, isolated: bool) -> None:
@@ -254,8 +302,9 @@ def _become(plan: Plan, state: _Prepared, process: int) -> None:
     sys_.drop_capabilities()
 
 
-def _close_others(plan: Plan) -> None:
-    keep = sorted(set(plan.get("keep_fds", [0, 1, 2])))
+def _close_others(plan: Plan, also: int = -1) -> None:
+    """Close what is not in `keep_fds`, nor `also`."""
+    keep = sorted({*plan.get("keep_fds", [0, 1, 2]), also} - {-1})
     first = 0
     for fd in keep:
         if fd > first:
