@@ -86,8 +86,9 @@ def draw_policies(outcomes: list[Outcome], title: str, path: Path) -> None:
     for family, colour, marker in (("fixed", grey, "o"), ("never", grey, "o"), ("hybrid", blue, "s"), ("dayfly", red, "D")):
         points = [(*row(o, base), o.policy) for o in outcomes if o.policy.startswith(family)]
         axes.plot([p[2] for p in points], [p[1] for p in points], marker, color=colour, ls="-" if family == "fixed" else "")
+        offset = {"dayfly": (7, -11), "never": (-58, 8)}.get(family, (6, 5))
         for _, cold, waste, name in points:
-            axes.annotate(name, (waste, cold), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)
+            axes.annotate(name, (waste, cold), xytext=offset, textcoords="offset points", fontsize=8, color=colour)
     axes.set(
         yscale="log",
         xlabel="idle loaded time, % of keeping for ten minutes",

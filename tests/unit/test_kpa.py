@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dayfly.errors import BadInput
-from dayfly.scaler.kpa import Decision, KpaSpec, KpaState, at_scale, decide, fresh
+from dayfly.scaler.kpa import Decision, KpaSpec, KpaState, decide, fresh
 
 TEN = KpaSpec(target=10.0, utilization=1.0, initial_scale=0, target_burst_capacity=0)  # ten calls an instance
 RUNNING = KpaState(initialized=True)
@@ -205,7 +205,3 @@ def test_constant_load_settles_where_instances_run_at_the_aim(ready: int, load: 
         decision, state = decide(spec, state, load, load, ready, 2.0 * tick)
         ready = decision.desired
     assert ready == max(1, -(-load // spec.aim))
-
-
-def test_at_scale_keeps_the_rest() -> None:
-    assert at_scale(TEN, minimum=2, maximum=5) == replace(TEN, min_scale=2, max_scale=5)

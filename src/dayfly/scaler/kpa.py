@@ -16,7 +16,6 @@ from __future__ import annotations
 from math import ceil, floor, inf
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ..errors import BadInput
 
@@ -122,11 +121,6 @@ def decide(
         desired = max(1, desired)
     decision = Decision(desired, _excess_burst(spec, ready, panic), panic_at is not None)
     return decision, KpaState(panic_at, peak, wanted, idle_since, initialized)
-
-
-def at_scale(spec: KpaSpec, *, minimum: int, maximum: int) -> KpaSpec:
-    """The same parameters with other bounds."""
-    return replace(spec, min_scale=minimum, max_scale=maximum)
 
 
 def _activate(spec: KpaSpec, demand: int, bounded: int) -> int:

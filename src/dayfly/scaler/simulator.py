@@ -6,6 +6,9 @@ The rules are those of the "Serverless in the Wild" paper: one instance a functi
 minute with calls is *cold* when the policy has no instance loaded by then. An instance that is loaded while nothing is called is
 *waste*, counted from each active minute to the next and to the end of the trace, in minutes and in MiB-minutes.
 
+Starts ahead of a call cost nothing here, as in the paper. That favours policies that unload for less than a minute between calls
+that come every minute; the platform's own does not (`KeepSpec.floor_s`), so its waste begins where "fixed 1 min" has it.
+
 The headline is the share of cold minutes of the function at the 75th percentile: the mean belongs to the few functions that
 are called every minute. Rows are read one at a time and each is replayed over all policies before the next.
 """
