@@ -1,0 +1,56 @@
+"""A build: from a package and a configuration to an artifact, what instances mount.
+
+Check what can be told from the text, install dependencies where the package asks for some, and name the folders. Nothing is copied: the
+artifact mounts the package itself and a shared folder of dependencies. Without dependencies a build takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from ..model.function import Artifact, Config, Mount
+from ..sandbox.port import Sandbox
+from . import node, python
+from .check import check
+from .install import Install, Installer, Progress
+from .interpreters import Interpreters, needed
+from .machine import Machine
+from .packages import PackageStore
+
+CODE = "/var/task"  # where instances see the package
+
+
+class Builder:
+    """Builds on one machine. `interpreters`: by python3.8 ... python3.13 and node, those that this machine has."""
+
+    def __init__(
+        self, packages: PackageStore, sandbox: Sandbox, interpreters: Interpreters, *, machine: Machine | None = None
+    ) -> None:
+        self._packages = packages
+        self._interpreters = interpreters
+        self._installer = Installer(packages, sandbox, machine or Machine())
+
+    async def build(self, digest: str, config: Config, progress: Progress = lambda line: None) -> Artifact:
+        """What instances of this package mount. `progress` hears what happens, line by line.
+
+        Raises NotFound if there is no such package, BuildFailed with `file` and `line` where they can be told.
+        """
+        folder = self._packages.path(digest)
+        install = await asyncio.to_thread(self._prepare, folder, digest, config)
+        mounts = [Mount(f"code/{digest}", CODE)]
+        size = self._packages.describe(digest).size
+        if install is not None:
+            installed = await self._installer.ensure(install, progress)
+            mounts.append(installed.mount)
+            size += installed.size
+        return Artifact(digest=digest, mounts=tuple(mounts), size=size)
+
+    def _prepare(self, folder: Path, digest: str, config: Config) -> Install | None:
+        install: Install | None = None
+        if config.runtime == "nodejs":
+            install = node.plan(folder, digest, needed(self._interpreters, config.runtime))
+        elif config.runtime.startswith("python"):
+            install = python.plan(folder, digest, config.runtime, needed(self._interpreters, config.runtime))
+        check(folder, config, installed=install is not None)
+        return install
