@@ -70,15 +70,20 @@ def _inside(identity: Identity, namespace: str) -> bool:
     return EVERYWHERE in identity.namespaces or namespace in identity.namespaces
 
 
+def check(identity: Identity, action: a.Action | a.Invoke) -> None:
+    """Raises Forbidden if the identity may not perform the action."""
+    if not allowed(identity, action):
+        raise Forbidden(
+            f"{identity.name} may not perform {type(action).__name__} in namespace {action.namespace!r}.",
+            hint=f"Roles: {', '.join(identity.roles) or 'none'}; namespaces: {', '.join(identity.namespaces) or 'none'}.",
+        )
+
+
 def authorise(handler: Handler) -> Handler:
     """Middleware: refuses what `allowed` refuses, and lists to each identity only its own namespaces."""
 
     async def guarded(action: a.Action | a.Invoke, identity: Identity) -> Any:
-        if not allowed(identity, action):
-            raise Forbidden(
-                f"{identity.name} may not perform {type(action).__name__} in namespace {action.namespace!r}.",
-                hint=f"Roles: {', '.join(identity.roles) or 'none'}; namespaces: {', '.join(identity.namespaces) or 'none'}.",
-            )
+        check(identity, action)
         outcome = await handler(action, identity)
         if isinstance(action, a.ListNamespaces):
             items = tuple(item for item in outcome.items if _inside(identity, item.name))

@@ -48,7 +48,7 @@ class Call:
         "_drained",
         "_http_status",
         "_queued",
-        "_started",
+        
         "_stream",
         "_upload",
         "client",
@@ -60,6 +60,7 @@ class Call:
         "invoke",
         "responded",
         "revision",
+        "started",
         "timings",
         "usage",
     )
@@ -85,7 +86,7 @@ class Call:
         self._cold = False
         self._queued = dispatcher.clock.monotonic()
         self._assigned = 0.0
-        self._started = dispatcher.clock.now()
+        self.started = dispatcher.clock.now()
         self.deadline = self._queued + dispatcher.pool.limits.queue_timeout_s  # monotonic; of the queue, then of the run
 
     # --- Waiter ------------------------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ class Call:
                 mode=invoke.mode,
                 status=status,
                 cold=self._cold,
-                started=self._started,
+                started=self.started,
                 timings=timings,
                 billed_ms=math.ceil(timings.run * 1000),
                 memory_mb=self.revision.config.memory_mb,

@@ -107,7 +107,8 @@ class Group:
     def release(self, instance: Instance, run_s: float = 0.0) -> None:
         """A call on this instance has ended after `run_s` seconds; give its slot to the next."""
         now = self.pool.clock.monotonic()
-        self.service_s += 0.1 * (run_s - self.service_s)
+        if run_s:
+            self.service_s += 0.1 * (run_s - self.service_s)
         self.load.add(-1, now)
         if instance.state is State.STOPPED:
             return

@@ -1,0 +1,50 @@
+# make up     install what is needed, start Dayfly on http://127.0.0.1:8000, deploy two examples, call one
+# make down   stop it
+# make test   install what is needed, run every check
+PYTHON ?= python3
+DATA ?= .dayfly
+PORT ?= 8000
+BIN := .venv/bin
+DAYFLY := DAYFLY_DATA=$(DATA) DAYFLY_URL=http://127.0.0.1:$(PORT) $(BIN)/dayfly
+
+.PHONY: install install-dev up down test lint types contracts fuzz bench docs clean
+
+install:
+	@scripts/install.sh $(PYTHON) base
+
+install-dev:
+	@scripts/install.sh $(PYTHON) dev
+
+up: install
+	@$(DAYFLY) up --detach --port $(PORT)
+	@$(DAYFLY) deploy examples/hello --name hello
+	@$(DAYFLY) deploy examples/wordcount --name wordcount
+	@printf '\n$$ dayfly invoke hello -d %s\n' "'{\"name\": \"Ada\"}'"
+	@$(DAYFLY) invoke hello -d '{"name": "Ada"}'
+	@printf '\n\nhello      http://127.0.0.1:%s/fn/default/hello\nwordcount  http://127.0.0.1:%s/fn/default/wordcount\n' $(PORT) $(PORT)
+	@printf '\nTry next:  curl -s http://127.0.0.1:%s/fn/default/wordcount --data-binary @README.md\nStop:      make down\n' $(PORT)
+
+down: install
+	@$(DAYFLY) down
+
+test: install-dev
+	@scripts/test.sh
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check src
+
+types: install-dev
+	$(BIN)/mypy
+
+contracts: install-dev
+	$(BIN)/lint-imports
+
+fuzz: install-dev
+	$(BIN)/python -m pytest tests/fuzz -q -s
+
+bench: install-dev
+	@scripts/bench.sh
+
+clean: down
+	rm -rf .venv $(DATA)

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs Dayfly into .venv: `install.sh PYTHON base|dev`. Idempotent; does nothing when pyproject.toml has not changed.
+# Debian packages are installed only where they are missing and the user is root; else it says which.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+kind=${2:-base}
+
+need() { # need COMMAND-THAT-MUST-WORK PACKAGE...: make the command work, by installing the packages
+  local check=$1
+  shift
+  if eval "$check" >/dev/null 2>&1; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing $* ..." >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+      { apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+  else
+    echo "Missing: $*. Install it first, e.g.:  sudo apt-get install $*" >&2
+    exit 1
+  fi
+}
+
+need "command -v $python" python3
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Dayfly needs Python 3.11 or newer; $python is $("$python" -V 2>&1). Try: make PYTHON=python3.12 ..." >&2
+  exit 1
+}
+need "$python -c 'import venv, ensurepip'" python3-venv
+
+stamp=".venv/.installed-$kind"
+wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c 'import dayfly' 2>/dev/null; then exit 0; fi
+
+[ -x .venv/bin/python ] && .venv/bin/python -c 'pass' 2>/dev/null || "$python" -m venv --clear .venv
+target=.
+[ "$kind" = base ] || target=".[$kind]"
+echo "Installing Dayfly ($kind) into .venv ..." >&2
+PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e "$target"
+echo "$wanted" >"$stamp"
+[ "$kind" = base ] || echo "$wanted" >.venv/.installed-base

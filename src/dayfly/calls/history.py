@@ -1,0 +1,130 @@
+"""Answers what callers ask about calls: records, answers of asynchronous ones, cancellation, usage, instances.
+
+A call is looked for where it is now: under way, in the queue, or written down.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ..actions import (
+    CancelInvocation,
+    GetInvocation,
+    GetResult,
+    GetUsage,
+    ListInstances,
+    ListInvocations,
+    Page,
+)
+from ..errors import NotFound
+from ..events.queue import AsyncQueue
+from ..model.call import Invocation, Result, Status, Timings
+from ..model.instance import InstanceInfo
+from ..model.usage import PriceSheet, Usage
+from ..observe.recorder import Recorder
+from ..observe.records import Filter
+from ..pool.pool import Pool
+from .call import Call
+from .dispatcher import Dispatcher
+
+
+class History:
+    """Performs the reading actions on calls, and CancelInvocation."""
+
+    def __init__(self, dispatcher: Dispatcher, recorder: Recorder, queue: AsyncQueue, pool: Pool, prices: PriceSheet) -> None:
+        self._dispatcher = dispatcher
+        self._recorder = recorder
+        self._queue = queue
+        self._pool = pool
+        self._prices = prices
+
+    async def get(self, action: GetInvocation) -> Invocation:
+        """The call as it stands now. Raises NotFound, also for a call of another namespace."""
+        call = self._dispatcher.active.get(action.id)
+        if call is not None and call.invoke.namespace == action.namespace:
+            return running(call)
+        entry = await self._queue.status(action.id)
+        if entry is not None and entry.namespace == action.namespace and (entry.open or entry.state.value != "done"):
+            last = await self._recorder.get(action.id)
+            now = entry.invocation()
+            if last is None or entry.open:
+                return now
+            return replace(last, status=now.status, error_message=now.error_message or last.error_message)
+        record = await self._recorder.get(action.id)
+        if record is None or record.namespace != action.namespace:
+            raise self._missing(action.namespace, action.id)
+        return record
+
+    @staticmethod
+    def _missing(namespace: str, identifier: str) -> NotFound:
+        return NotFound(
+            f"there is no invocation {identifier[:80]!r} in {namespace}",
+            hint="Records are kept for a time and up to a number; see: dayfly invocations",
+        )
+
+    async def result(self, action: GetResult) -> Result:
+        entry = await self._queue.status(action.id)
+        if entry is None or entry.namespace != action.namespace:
+            raise NotFound(
+                f"no answer is kept for the invocation {action.id[:80]!r} in {action.namespace}",
+                hint="Answers are kept of asynchronous calls only, for a day.",
+            )
+        return await self._queue.result(action.id)
+
+    async def list(self, action: ListInvocations) -> Page[Invocation]:
+        items, cursor = await self._recorder.list(
+            Filter(action.namespace, action.function, action.status, action.since, action.until, action.cursor), action.limit
+        )
+        return Page(items=tuple(items), cursor=cursor)
+
+    async def cancel(self, action: CancelInvocation) -> Invocation | None:
+        """Cancels in the queue and on the instance. None if the call had ended already."""
+        call = self._dispatcher.active.get(action.id)
+        mine = call is not None and call.invoke.namespace == action.namespace
+        entry = await self._queue.status(action.id)
+        if entry is not None and entry.namespace != action.namespace:
+            entry = None
+        if entry is None and not mine:
+            await self.get(GetInvocation(namespace=action.namespace, id=action.id))  # raises if it never was
+            return None
+        cancelled = await self._queue.cancel(action.id) if entry is not None else None
+        stopped = self._dispatcher.cancel(action.id) if mine else False
+        if cancelled is None and not stopped:
+            return None
+        return await self.get(GetInvocation(namespace=action.namespace, id=action.id))
+
+    async def usage(self, action: GetUsage) -> Usage:
+        return await self._recorder.usage(
+            action.namespace, action.function, since=action.since, until=action.until, sheet=self._prices
+        )
+
+    async def instances(self, action: ListInstances) -> Page[InstanceInfo]:
+        found = [
+            instance.info()
+            for group in self._pool.groups.values()
+            if group.revision.namespace == action.namespace and action.function in ("", group.revision.function)
+            for instance in group.instances.values()
+        ]
+        return Page(items=tuple(sorted(found, key=lambda info: (info.function, info.created))))
+
+
+def running(call: Call) -> Invocation:
+    """A call under way in the shape of a record."""
+    invoke = call.invoke
+    return Invocation(
+        id=invoke.invocation,
+        namespace=invoke.namespace,
+        function=invoke.function,
+        revision=call.revision.number,
+        mode=invoke.mode,
+        status=Status.RUNNING if call.running else Status.QUEUED,
+        cold=False,
+        started=call.started,
+        timings=Timings(),
+        billed_ms=0,
+        memory_mb=call.revision.config.memory_mb,
+        cause=invoke.cause,
+        instance=call.instance.id if call.instance is not None else "",
+        attempt=invoke.attempt,
+    )
+

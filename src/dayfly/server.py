@@ -1,0 +1,270 @@
+"""The composition root: builds the object graph of a server, opens it bottom up and closes it top down.
+
+    store -> registry, recorder, logs, queue -> sandbox -> pool -> dispatcher -> delivery -> platform -> listener
+
+A server that is told to stop lets calls under way end, hands accepted asynchronous calls back to the disk, and takes its instances
+with it. One that is killed leaves its instances to the node process for half a minute: the next server on the same data adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import uvloop
+
+from . import actions as a
+from .api.app import create_app
+from .api.calls import NATIVE_CALLS
+from .auth import policy
+from .auth.gate import Gate
+from .auth.tokens import Keyring, load_or_create
+from .build.builder import Builder
+from .build.packages import PackageStore
+from .calls.admission import Admission
+from .calls.dispatcher import Dispatcher
+from .calls.history import History
+from .clock import Clock, SystemClock
+from .config import Settings
+from .dialects.hook import Mount
+from .errors import Conflict, DayflyError
+from .events.delivery import Delivery
+from .events.queue import AsyncQueue
+from .gateway.edge import Edge
+from .gateway.listener import Listener
+from .gateway.wide import WideLane
+from .model.call import Mode, Result
+from .model.function import Revision
+from .model.identity import Identity
+from .model.package import Package
+from .model.profile import NATIVE, Profile
+from .observe.logs import LogStore
+from .observe.metrics import Metrics
+from .observe.recorder import Recorder
+from .platform import Platform
+from .pool.pool import Pool
+from .pool.warm import warm
+from .registry.deploy import Deployer
+from .registry.functions import Functions
+from .registry.namespaces import Namespaces
+from .registry.registry import Registry
+from .sandbox.node.client import NodeSandbox
+from .sandbox.node.interpreters import find as find_interpreters
+from .sandbox.port import BoxSpec
+from .scaler.loop import ScaleLoop
+from .store.sqlite import SqliteStore
+
+log = logging.getLogger("dayfly")
+
+
+class Server:
+    """One server on one data folder. `open` returns when it listens; `close` when nothing of it is left."""
+
+    def __init__(self, settings: Settings, *, mounts: tuple[Mount, ...] = (), clock: Clock | None = None) -> None:
+        """`mounts`: dialects beside the native one."""
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        data = settings.data
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(data)
+        profiles = (NATIVE, *(mount.dialect.profile for mount in mounts))
+        self.store = SqliteStore(data / "dayfly.db")
+        self.registry = Registry(self.store, profiles)
+        self.recorder = Recorder(self.store, self.clock)
+        self.logs = LogStore(self.store, self.clock)
+        self.queue = AsyncQueue(self.store, self.clock)
+        self.packages = PackageStore(data / "packages")
+        self.sandbox = NodeSandbox(data, isolation=settings.isolation, on_logs=self.logs.append, clock=self.clock)
+        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed)
+        self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.limits)
+        self.scaler = ScaleLoop(self.pool, self.clock)
+        self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
+        self.delivery = Delivery(self.queue, self.dispatcher.invoke, self._profile_of)
+        self.history = History(self.dispatcher, self.recorder, self.queue, self.pool, settings.prices)
+        self.deployer = Deployer(
+            self.store,
+            self.registry,
+            self.packages,
+            Builder(self.packages, self.sandbox, find_interpreters()),
+            self.namespaces.require_secrets,
+            lambda revision: warm(self.pool, revision),
+            self._retire,
+            self.clock,
+        )
+        self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._retire, self.clock)
+        self.platform = Platform(self._performers(), [policy.authorise])
+        self.metrics = Metrics(self.recorder, self.pool, self.queue)
+        self._admission = Admission(self.dispatcher, self.queue.enqueue, _check, self.clock)
+        self._mounts = (Mount(dialect=NATIVE_CALLS), *mounts)
+        self.token = ""
+        self._listeners: list[Listener] = []
+        self._healthy = False
+
+    def _performers(self) -> dict[type, Any]:
+        functions, namespaces, history = self.functions, self.namespaces, self.history
+        return {
+            a.Invoke: self._invoke,
+            a.CancelInvocation: history.cancel,
+            a.GetInvocation: history.get,
+            a.GetResult: history.result,
+            a.ListInvocations: history.list,
+            a.ReadLogs: self.logs.read,
+            a.FollowLogs: self.logs.follow,
+            a.PutPackage: self._put_package,
+            a.PutFunction: self.deployer.put,
+            a.GetFunction: functions.get,
+            a.ListFunctions: functions.list,
+            a.DeleteFunction: functions.delete,
+            a.RecycleFunction: functions.recycle,
+            a.GetRevision: functions.revision,
+            a.ListRevisions: functions.revisions,
+            a.SetTraffic: functions.traffic,
+            a.Rollback: functions.rollback,
+            a.PutAlias: functions.put_alias,
+            a.DeleteAlias: functions.delete_alias,
+            a.PutNamespace: namespaces.put,
+            a.ListNamespaces: namespaces.list,
+            a.DeleteNamespace: namespaces.delete,
+            a.PutSecret: namespaces.put_secret,
+            a.ListSecrets: namespaces.secrets,
+            a.DeleteSecret: namespaces.delete_secret,
+            a.GetUsage: history.usage,
+            a.ListInstances: history.instances,
+        }
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start everything. Raises Conflict if the port or the data folder is taken."""
+        settings = self.settings
+        await self.store.open()
+        await self.registry.load()
+        await self.namespaces.load()
+        await self.recorder.open()
+        await asyncio.to_thread(self.packages.open)
+        await self.sandbox.open()
+        adopted = await self.pool.adopt(self._claim)
+        if adopted:
+            log.info("adopted %d instances of the server before", adopted)
+        for revision in self.registry.live():
+            if revision.config.min_instances:
+                self.pool.group(revision).reserve(revision.config.min_instances)
+        self.scaler.start()
+        await self.delivery.start()
+        keyring = None
+        if settings.needs_token:
+            self.token = settings.token or load_or_create(settings.data / "token")
+            keyring = Keyring({self.token: Identity(name="owner")})
+        gate = Gate(keyring, hosts=settings.hosts)
+        edge = Edge(self._mounts, self._admission, gate.authenticate, settings.edge, self.platform.perform)
+        app = create_app(
+            self.platform.perform, gate.authenticate, self.metrics.render, clock=self.clock, healthy=lambda: self._healthy
+        )
+        listener = Listener(edge, WideLane(edge, app), settings.host, settings.port, grace_s=settings.shutdown_grace_s)
+        self._listeners.append(listener)
+        await listener.open()
+        self._healthy = True
+
+    @property
+    def port(self) -> int:
+        return self._listeners[0].port
+
+    async def close(self) -> None:
+        """Stop gracefully: calls under way get the grace period, accepted asynchronous calls stay on disk."""
+        self._healthy = False
+        self.scaler.stop()
+        closing = [asyncio.ensure_future(listener.close()) for listener in self._listeners]
+        await self.delivery.stop(self.settings.shutdown_grace_s)
+        await self.dispatcher.drain(self.settings.shutdown_grace_s)
+        for call in list(self.dispatcher.active.values()):
+            call.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
+        await self.pool.settle()
+        await self.sandbox.close()
+        self.logs.close()
+        self.recorder.close()
+        await self.store.close()
+        self._lock.close()
+
+    # --- wiring -------------------------------------------------------------------------------------------------------
+
+    def _claim(self, spec: BoxSpec) -> Revision | None:
+        return self.registry.revision(spec.namespace, spec.function, spec.revision)
+
+    def _profile_of(self, invoke: a.Invoke) -> Profile:
+        route = self.registry.find(invoke.namespace, invoke.function)
+        return self.registry.profile(route.function.profile if route is not None else "native")
+
+    def _retire(self, revision: Revision) -> None:
+        group = self.pool.groups.get(revision.key)
+        if group is not None:
+            group.drain()
+
+    def _recycle(self, revision: Revision) -> int:
+        group = self.pool.groups.get(revision.key)
+        return group.recycle() if group is not None else 0
+
+    def _secret_changed(self, namespace: str, name: str) -> None:
+        for group in list(self.pool.groups.values()):
+            if group.revision.namespace == namespace and name in group.config.secrets.values():
+                group.recycle()
+
+    async def _put_package(self, action: a.PutPackage) -> Package:
+        return await self.packages.put(action.data, action.filename)
+
+    async def _invoke(self, action: a.Invoke) -> Result:
+        if action.mode is Mode.SYNC:
+            return await self.dispatcher.invoke(action)
+        return Result(invocation=await self.queue.enqueue(action), status=202)
+
+
+def _check(invoke: a.Invoke, identity: Identity) -> None:
+    policy.check(identity, invoke)
+
+
+def _lock(data: Any) -> Any:
+    """Hold the data folder: two servers on one would both believe that the queue is theirs."""
+    held = open(data / "lock", "w")  # noqa: SIM115 - kept open as long as the server lives
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise Conflict(
+            f"another server works on {data}", hint="Stop it with `dayfly down`, or start this one with another --data."
+        ) from None
+    return held
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = Server(settings)
+    await server.open()
+    where = f"http://{settings.host}:{server.port}"
+    log.info("Dayfly listens on %s", where)
+    if server.token and not settings.token:
+        log.info("callers need the token in %s", settings.data / "token")
+    if settings.ready_fd is not None:
+        os.write(settings.ready_fd, b"1")
+        os.close(settings.ready_fd)
+    await stop.wait()
+    log.info("stopping")
+    await server.close()
+    return 0
+
+
+def main(settings: Settings) -> int:
+    """Run a server until SIGTERM or SIGINT; the exit status of the process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return uvloop.run(_run(settings))
+    except DayflyError as error:
+        print(f"Error: {error.detail}\n{error.hint}".rstrip(), file=sys.stderr)
+        return 1
