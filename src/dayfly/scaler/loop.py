@@ -89,9 +89,7 @@ class ScaleLoop:
         called = area > scale.area or group.load.level > 0
         scale.area = area
         stable, panic = scale.history.average(60.0), scale.history.average(scale.kpa.panic_window_s)
-        decision, scale.state = decide(
-            scale.kpa, scale.state, stable, panic, group.alive, now, reachable=not group.draining
-        )
+        decision, scale.state = decide(scale.kpa, scale.state, stable, panic, group.alive, now, reachable=not group.draining)
         if called:
             self._called(scale, now)
         wanted = decision.desired
