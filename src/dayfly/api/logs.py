@@ -7,7 +7,7 @@ Last-Event-ID goes on with the very next line.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,22 +22,22 @@ from .sse import EventStream, event
 
 _EVENT_ID = re.compile(r"([0-9]{1,11}\.[0-9]{6})-([0-9]{1,9})\Z")
 
-Numbered = tuple[str, LogLine]  # event id, line
 
+class Numbering:
+    """Makes events of lines, in order. Lines up to `seen` (a time with six decimals, and the count within it) make none."""
 
-async def number(lines: AsyncIterator[LogLine], seen: tuple[str, int] | None = None) -> AsyncGenerator[Numbered, None]:
-    """Give each line its id, leaving out those up to `seen`: a time with six decimals, and the count within it."""
-    last, count = "", 0
-    try:
-        async for line in lines:
-            stamp = f"{line.time:.6f}"
-            count = count + 1 if stamp == last else 0
-            last = stamp
-            if seen is None or (float(stamp), count) > (float(seen[0]), seen[1]):
-                yield f"{stamp}-{count}", line
-    finally:
-        if isinstance(lines, AsyncGenerator):
-            await lines.aclose()
+    def __init__(self, seen: tuple[str, int] | None = None) -> None:
+        self._seen = (float(seen[0]), seen[1]) if seen else (-1.0, 0)
+        self._stamp = ""
+        self._count = 0
+
+    def __call__(self, line: LogLine) -> bytes:
+        stamp = f"{line.time:.6f}"
+        self._count = self._count + 1 if stamp == self._stamp else 0
+        self._stamp = stamp
+        if (float(stamp), self._count) <= self._seen:
+            return b""
+        return event("log", line, f"{stamp}-{self._count}")
 
 
 async def _answer(endpoint: Endpoint, request: Request, fields: Fields, ask: Ask, clock: Clock) -> Response:
@@ -51,7 +51,7 @@ async def _answer(endpoint: Endpoint, request: Request, fields: Fields, ask: Ask
     if seen is not None:
         fields["since"] = float(seen[0]) - 1e-6  # times are rounded in ids
     lines: AsyncIterator[LogLine] = await ask(FollowLogs(**fields))
-    return EventStream(number(lines, seen), lambda item: event("log", item[1], item[0]), clock)
+    return EventStream(lines, Numbering(seen), clock)
 
 
 def _seen(request: Request) -> tuple[str, int] | None:

@@ -21,7 +21,7 @@ from ..errors import DayflyError
 
 HEARTBEAT = 15.0  # seconds
 
-Event = Callable[[Any], bytes]
+Encode = Callable[[Any], bytes]  # item -> event; empty: leave it out
 
 
 def event(name: str, document: object, identifier: str = "") -> bytes:
@@ -30,7 +30,7 @@ def event(name: str, document: object, identifier: str = "") -> bytes:
     return head.encode() + b"data: " + msgspec.json.encode(document, enc_hook=str) + b"\n\n"
 
 
-async def stream(source: AsyncIterator[Any], encode: Event, clock: Clock) -> AsyncGenerator[bytes, None]:
+async def stream(source: AsyncIterator[Any], encode: Encode, clock: Clock) -> AsyncGenerator[bytes, None]:
     """The source's items as events, comments in the silence between, at last an event `end` (or `error` with a problem document)."""
     coming: asyncio.Future[Any] | None = None
     beat: asyncio.Future[None] | None = None
@@ -52,7 +52,8 @@ async def stream(source: AsyncIterator[Any], encode: Event, clock: Clock) -> Asy
                 yield event("error", error.problem())
                 return
             coming = None
-            yield encode(item)
+            if piece := encode(item):
+                yield piece
     finally:
         await _cancel(coming, beat)
 
@@ -62,7 +63,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, source: AsyncIterator[Any], encode: Event, clock: Clock) -> None:
+    def __init__(self, source: AsyncIterator[Any], encode: Encode, clock: Clock) -> None:
         self.source = source
         self.pieces = stream(source, encode, clock)
         self.status_code = 200
@@ -80,8 +81,9 @@ class EventStream(Response):
         finally:
             await _cancel(sending, leaving)
             await self.pieces.aclose()
-            if isinstance(self.source, AsyncGenerator):
-                await self.source.aclose()
+            close = getattr(self.source, "aclose", None)
+            if close is not None:
+                await close()
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -64,21 +64,26 @@ def _read(path: Path) -> str:
         raise
     except OSError as error:
         raise BadInput(f"The token file {path} cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadInput(f"{path} is not a regular file, so it cannot hold the token.", hint=f"Remove {path}.")
-        if status.st_uid != os.geteuid():
-            raise BadInput(f"The token file {path} belongs to another user.", hint=f"Remove {path}, or run as its owner.")
-        if status.st_mode & 0o077:
-            raise BadInput(
-                f"The token file {path} is open to other users of this machine.",
-                hint=f"Run `chmod 600 {path}`, or remove the file to get a new token.",
-            )
-        token = file.read(256).decode("ascii", "replace").strip()
+    try:
+        _check(path, os.fstat(descriptor))
+        token = os.read(descriptor, 256).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
     if _TOKEN.match(token) is None:
         raise BadInput(f"The token file {path} does not hold a token.", hint=f"Remove {path} to get a new one.")
     return token
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"{path} is not a regular file, so it cannot hold the token.", hint=f"Remove {path}.")
+    if status.st_uid != os.geteuid():
+        raise BadInput(f"The token file {path} belongs to another user.", hint=f"Remove {path}, or run as its owner.")
+    if status.st_mode & 0o077:
+        raise BadInput(
+            f"The token file {path} is open to other users of this machine.",
+            hint=f"Run `chmod 600 {path}`, or remove the file to get a new token.",
+        )
 
 
 class Keyring:

@@ -1,0 +1,189 @@
+"""Who gets in: loopback without a login, web pages that try to use it, and tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from dayfly.auth.gate import REMEMBERED, Gate
+from dayfly.auth.hosts import host_name, is_loopback
+from dayfly.auth.tokens import Keyring, new_token
+from dayfly.errors import DayflyError, Forbidden, Unauthenticated
+from dayfly.model.identity import LOCAL, Identity
+
+NEAR = "127.0.0.1"
+
+
+def enter(
+    gate: Gate, *headers: tuple[str, str], host: str = "localhost:8000", peer: str = NEAR, method: str = "GET"
+) -> Identity:
+    return gate.authenticate([(name.encode(), value.encode()) for name, value in headers], host, peer, method)
+
+
+@pytest.mark.parametrize(
+    ("authority", "name"),
+    [
+        ("localhost", "localhost"),
+        ("LOCALHOST:8000", "localhost"),
+        ("localhost.:8000", "localhost"),
+        ("[::1]:8000", "::1"),
+        ("[::1]", "::1"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[::1", ""),
+        ("[::1]x", ""),
+        ("localhost:80@evil.example", ""),
+        ("localhost:x", ""),
+        ("a:1:2", ""),
+        ("", ""),
+    ],
+)
+def test_the_name_in_a_host_header(authority, name):
+    assert host_name(authority) == name
+
+
+@pytest.mark.parametrize("name", ["localhost", "hello.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_names_that_always_mean_this_machine(name):
+    assert is_loopback(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+        "0.0.0.0",
+        "128.0.0.1",
+        "127.0.0.1.nip.example",
+        "2130706433",
+    ],
+)
+def test_names_that_may_mean_another_machine(name):
+    assert not is_loopback(name)
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "hello.localhost:8000"])
+def test_nobody_has_to_log_in_on_loopback(host):
+    gate = Gate()
+    assert enter(gate, host=host) is LOCAL
+    assert enter(gate, host=host) is LOCAL  # from memory
+
+
+@pytest.mark.parametrize("host", ["", "evil.example", "evil.example:8000", "localhost.evil.example", "192.168.0.7:8000"])
+def test_a_name_that_can_be_rebound_is_refused(host):
+    with pytest.raises(Forbidden, match="DNS rebinding"):
+        enter(Gate(), host=host)
+
+
+def test_names_that_the_operator_vouches_for_are_ours():
+    gate = Gate(hosts=["Faas.Example", "other.example:8000"])
+    assert enter(gate, host="faas.example:8000") is LOCAL
+    assert enter(gate, ("origin", "https://faas.example"), host="faas.example", method="POST") is LOCAL
+    with pytest.raises(Forbidden):
+        enter(gate, host="x.faas.example")
+
+
+@pytest.mark.parametrize("peer", ["192.168.0.7", "10.0.0.1", "2001:db8::1", "garbage"])
+def test_other_machines_are_refused_where_nobody_logs_in(peer):
+    with pytest.raises(Unauthenticated, match="its own machine"):
+        enter(Gate(), peer=peer)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.0.0.9", "::1", ""])  # a Unix socket has no peer address
+def test_this_machine_is_let_in(peer):
+    assert enter(Gate(), peer=peer) is LOCAL
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "BREW"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("origin", "https://evil.example")],
+        [("origin", "null")],
+        [("origin", "https://localhost.evil.example")],
+        [("origin", "file://")],
+        [("origin", "chrome-extension://localhost")],
+        [("sec-fetch-site", "cross-site")],
+        [("origin", "http://localhost:8000"), ("sec-fetch-site", "cross-site")],
+    ],
+)
+def test_a_foreign_page_changes_nothing(method, headers):
+    with pytest.raises(Forbidden, match="web page"):
+        enter(Gate(), *headers, method=method)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin")],
+        [("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")],
+        [("sec-fetch-site", "none")],
+    ],
+)
+def test_our_own_pages_may_change_things(headers):
+    assert enter(Gate(), *headers, method="POST") is LOCAL
+
+
+def test_following_a_link_to_us_is_no_attack():
+    assert enter(Gate(), ("sec-fetch-site", "cross-site"), method="GET") is LOCAL
+
+
+def test_a_foreign_page_opens_no_websocket():
+    with pytest.raises(Forbidden):
+        enter(Gate(), ("upgrade", "websocket"), ("origin", "https://evil.example"), method="GET")
+
+
+def test_memory_of_hosts_is_bounded():
+    gate = Gate()
+    for number in range(REMEMBERED + 50):
+        assert enter(gate, host=f"x{number}.localhost", peer=f"127.0.{number // 250}.{number % 250}") is LOCAL
+    assert len(gate._ours) == REMEMBERED
+    assert len(gate._near) <= REMEMBERED
+
+
+class TestWithTokens:
+    token = new_token()
+    alice = Identity(name="alice", namespaces=("a",), roles=("developer",))
+    gate = Gate(Keyring({token: alice, new_token(): LOCAL}))
+
+    def test_the_token_says_who_it_is(self):
+        assert enter(self.gate, ("authorization", f"Bearer {self.token}")) is self.alice
+        assert enter(self.gate, ("authorization", f"bearer  {self.token}")) is self.alice
+
+    def test_a_token_works_from_anywhere(self):
+        shown = ("authorization", f"Bearer {self.token}")
+        origin = ("origin", "https://console.example")
+        assert enter(self.gate, shown, origin, host="faas.example", peer="10.0.0.1", method="POST") is self.alice
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            [],
+            [("authorization", "")],
+            [("authorization", "Bearer")],
+            [("authorization", "Bearer ")],
+            [("authorization", f"Bearer {token}x")],
+            [("authorization", f"Bearer {token[:-1]}")],
+            [("authorization", f"Basic {token}")],
+            [("authorization", token)],
+            [("authorization", f"Bearer {new_token()}")],
+            [("authorization", "Bearer \xff\xfe")],
+            [("authorization", f"Bearer {token}"), ("authorization", "Bearer other")],
+            [("cookie", f"token={token}")],
+        ],
+    )
+    def test_anything_else_is_refused_even_from_loopback(self, headers):
+        with pytest.raises(Unauthenticated) as refusal:
+            enter(self.gate, *headers)
+        assert self.token not in repr(refusal.value.problem())
+
+    def test_a_refusal_says_what_to_do(self):
+        with pytest.raises(DayflyError) as refusal:
+            enter(self.gate)
+        assert "DAYFLY_TOKEN" in refusal.value.hint
+
+
+def test_a_keyring_keeps_no_token():
+    token = new_token()
+    assert token not in repr(vars(Keyring({token: LOCAL})))
