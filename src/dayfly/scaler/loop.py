@@ -95,7 +95,7 @@ class ScaleLoop:
         wanted = decision.desired
         if not group.draining:
             wanted = max(wanted, group.config.min_instances, self._kept(scale, now))
-            if wanted > group.alive and (group.load.level > 0 or not group.instances or wanted <= group.config.min_instances):
+            if wanted > group.alive and (called or not group.instances or wanted <= group.config.min_instances):
                 group.reserve(wanted)
         for instance in group.idle[: max(0, group.alive - wanted)]:
             if now - instance.idle_since >= SURPLUS_IDLE or group.draining:
