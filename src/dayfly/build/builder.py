@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from ..errors import BuildFailed
 from ..model.function import Artifact, Config, Mount
 from ..sandbox.port import Sandbox
 from . import node, python
 from .check import check
+from .confirm import confirm
 from .install import Install, Installer, Progress
 from .interpreters import Interpreters, needed
 from .machine import Machine
@@ -29,6 +31,7 @@ class Builder:
     ) -> None:
         self._packages = packages
         self._interpreters = interpreters
+        self._sandbox = sandbox
         self._installer = Installer(packages, sandbox, machine or Machine())
 
     async def build(self, digest: str, config: Config, progress: Progress = lambda line: None) -> Artifact:
@@ -37,7 +40,9 @@ class Builder:
         Raises NotFound if there is no such package, BuildFailed with `file` and `line` where they can be told.
         """
         folder = self._packages.path(digest)
-        install = await asyncio.to_thread(self._prepare, folder, digest, config)
+        install, doubts = await asyncio.to_thread(self._prepare, folder, digest, config)
+        if doubts:
+            await confirm(doubts, folder, needed(self._interpreters, config.runtime), self._packages, self._sandbox)
         mounts = [Mount(f"code/{digest}", CODE)]
         size = self._packages.describe(digest).size
         if install is not None:
@@ -46,11 +51,10 @@ class Builder:
             size += installed.size
         return Artifact(digest=digest, mounts=tuple(mounts), size=size)
 
-    def _prepare(self, folder: Path, digest: str, config: Config) -> Install | None:
+    def _prepare(self, folder: Path, digest: str, config: Config) -> tuple[Install | None, list[BuildFailed]]:
         install: Install | None = None
         if config.runtime == "nodejs":
             install = node.plan(folder, digest, needed(self._interpreters, config.runtime))
         elif config.runtime.startswith("python"):
             install = python.plan(folder, digest, config.runtime, needed(self._interpreters, config.runtime))
-        check(folder, config, installed=install is not None)
-        return install
+        return install, check(folder, config, installed=install is not None)

@@ -18,8 +18,11 @@ NODE_SUFFIXES = (".js", ".mjs", ".cjs")
 _LISTED = 12
 
 
-def check(folder: Path, config: Config, *, installed: bool) -> None:
-    """Raise BuildFailed if the package in `folder` cannot be what the configuration says. `installed`: dependencies are added to it."""
+def check(folder: Path, config: Config, *, installed: bool) -> list[BuildFailed]:
+    """Raise BuildFailed if the package in `folder` cannot be what the configuration says. `installed`: dependencies are added to it.
+
+    Returns doubts: errors of syntax that only the function's own, newer Python can confirm.
+    """
     if config.runtime == "provided":
         _check_bootstrap(folder)
     elif config.contract == "dayfly":
@@ -31,7 +34,8 @@ def check(folder: Path, config: Config, *, installed: bool) -> None:
         if config.runtime == "nodejs":
             _check_node(folder, config.handler.rpartition(".")[0])
         else:
-            _check_python(folder, config, installed)
+            return _check_python(folder, config, installed)
+    return []
 
 
 def _check_bootstrap(folder: Path) -> None:
@@ -70,14 +74,14 @@ def node_file(folder: Path, module: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _check_python(folder: Path, config: Config, installed: bool) -> None:
+def _check_python(folder: Path, config: Config, installed: bool) -> list[BuildFailed]:
     path, _, name = config.handler.rpartition(".")
     module = path.replace("/", ".")
     file = pysource.module_file(folder, module)
     if file is None:
         top = folder / module.split(".")[0]
         if installed and not top.exists():
-            return  # it may be a dependency's
+            return []  # it may be a dependency's
         have = sorted(str(p.relative_to(folder)) for p in source_files(folder, (".py",)))
         raise BuildFailed(
             f"the package has no module {module!r} ({module.replace('.', '/')}.py); it has: {listed(have)}",
@@ -85,7 +89,7 @@ def _check_python(folder: Path, config: Config, installed: bool) -> None:
             file=f"{module.replace('.', '/')}.py",
         )
     minor = int(config.runtime.rpartition(".")[2])
-    tree = _parse_reachable(folder, module, file, minor)
+    tree, doubts = _parse_reachable(folder, module, file, minor)
     bound = pysource.bound_names(tree) if tree is not None else None
     if bound is not None and tree is not None and name not in bound:
         have = [function.name for function in pysource.functions(tree) if not function.name.startswith("_")]
@@ -96,11 +100,13 @@ def _check_python(folder: Path, config: Config, installed: bool) -> None:
             file=shown,
             line=1,
         )
+    return doubts
 
 
-def _parse_reachable(folder: Path, module: str, file: Path, minor: int) -> ast.Module | None:
-    """Parse the handler's module and those of the package that it certainly loads; returns the first. Raises BuildFailed."""
+def _parse_reachable(folder: Path, module: str, file: Path, minor: int) -> tuple[ast.Module | None, list[BuildFailed]]:
+    """Parse the handler's module and those of the package that it certainly loads. (the first; doubts). Raises BuildFailed."""
     first: ast.Module | None = None
+    doubts: list[BuildFailed] = []
     budget, seen, pending = pysource.PARSE_LIMIT, {file}, [(module, file)]
     while pending:
         name, at = pending.pop(0)
@@ -108,14 +114,16 @@ def _parse_reachable(folder: Path, module: str, file: Path, minor: int) -> ast.M
         if budget < 0:
             break
         tree = pysource.parse(at, str(at.relative_to(folder)), minor)
-        if at == file:
-            first = tree
-        for imported in pysource.local_imports(tree, name, at.name == "__init__.py") if tree is not None else ():
-            found = pysource.module_file(folder, imported)
-            if found is not None and found not in seen:
-                seen.add(found)
-                pending.append((imported, found))
-    return first
+        if isinstance(tree, BuildFailed):
+            doubts.append(tree)
+        elif tree is not None:
+            first = first or (tree if at == file else None)
+            for imported in pysource.local_imports(tree, name, at.name == "__init__.py"):
+                found = pysource.module_file(folder, imported)
+                if found is not None and found not in seen:
+                    seen.add(found)
+                    pending.append((imported, found))
+    return first, doubts
 
 
 def source_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:

@@ -6,6 +6,7 @@ answers are equally good the guess is refused, with both named and how to say wh
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Sequence
@@ -120,14 +121,22 @@ def _python_handler(folder: Path, minor: int) -> str:
     known = [name for name in PYTHON_MODULES if name in modules]
     candidates: list[str] = []
     for module in known or modules:
-        tree = pysource.parse(folder / f"{module}.py", f"{module}.py", minor)
-        names = [f.name for f in pysource.functions(tree) if f.two and not f.name.startswith("_")] if tree is not None else []
+        names = _python_functions(folder / f"{module}.py", minor)
         if best := next((name for name in FUNCTIONS if name in names), names[0] if len(names) == 1 else ""):
             if known or len(modules) == 1:
                 return f"{module}.{best}"
             names = [best]
         candidates += [f"{module}.{name}" for name in names]
     return _only(candidates, "def handler(event, context): ... in handler.py", modules)
+
+
+def _python_functions(file: Path, minor: int) -> list[str]:
+    """Public functions that take two arguments; of a file that cannot be parsed here, those with a conventional name."""
+    tree = pysource.parse(file, file.name, minor)
+    if isinstance(tree, ast.Module):
+        return [f.name for f in pysource.functions(tree) if f.two and not f.name.startswith("_")]
+    defined = re.findall(r"^(?:async )?def (\w+)", read(file), re.MULTILINE)
+    return [name for name in FUNCTIONS if name in defined]
 
 
 _EXPORTS = re.compile(

@@ -43,11 +43,11 @@ def module_file(folder: Path, module: str) -> Path | None:
     return None
 
 
-def parse(file: Path, shown: str, minor: int) -> ast.Module | None:
+def parse(file: Path, shown: str, minor: int) -> ast.Module | BuildFailed | None:
     """The syntax tree by the grammar of Python 3.`minor`, as far as we know it.
 
-    None if we cannot tell: it is too large, nested too deeply, or for a newer Python than ours. Raises BuildFailed with file, line and
-    the offending text.
+    None if we cannot tell, because it is too large or nested too deeply. Raises BuildFailed with file, line and the offending text; but
+    if 3.`minor` is newer than our own Python, its grammar may know better, and the error is returned as a doubt.
     """
     ours = sys.version_info.minor
     if file.stat().st_size > PARSE_LIMIT:
@@ -57,21 +57,27 @@ def parse(file: Path, shown: str, minor: int) -> ast.Module | None:
             warnings.simplefilter("ignore")
             return ast.parse(file.read_bytes(), shown, feature_version=(3, min(minor, ours)))
     except SyntaxError as error:
+        doubt = syntax_error(shown, minor, error.lineno, error.offset, error.msg, error.text)
         if minor > ours:
-            return None
-        line, text = error.lineno or 0, (error.text or "").strip()[:200]
-        raise BuildFailed(
-            f"{shown}:{line}: {error.msg}" + (f": {text}" if text else ""),
-            hint=f"correct the source; it is read as Python 3.{minor}",
-            file=shown,
-            line=line,
-            offset=error.offset or 0,
-            text=text,
-        ) from None
+            return doubt
+        raise doubt from None
     except ValueError as error:  # null bytes
         raise BuildFailed(f"{shown} is not Python source: {error}", hint="check the file", file=shown, line=0) from None
     except (RecursionError, MemoryError):
         return None  # nested too deeply for the parser
+
+
+def syntax_error(shown: str, minor: int, line: int | None, offset: int | None, message: str, text: str | None) -> BuildFailed:
+    """The error for source that does not parse."""
+    text = (text or "").strip()[:200]
+    return BuildFailed(
+        f"{shown}:{line or 0}: {message}" + (f": {text}" if text else ""),
+        hint=f"correct the source; it is read as Python 3.{minor}",
+        file=shown,
+        line=line or 0,
+        offset=offset or 0,
+        text=text,
+    )
 
 
 def local_imports(tree: ast.Module, module: str, package: bool) -> Iterator[str]:
