@@ -1,0 +1,57 @@
+"""Runs one piece of code in the jail, the way a zygote does. Not a test: `jail_run` starts it with any Python from 3.8 on.
+
+    python -I jailer.py RUNTIME_FOLDER '{"template": {...}, "plan": {...}, "code": "...", "cgroups": [fd, ...]}'
+
+The code sees `os`, `sys`, and `attempt(function, *arguments)`, which gives the name of the errno or the result. Ends as the code ends.
+"""
+
+import errno
+import importlib.util
+import json
+import os
+import sys
+
+
+def load(folder):
+    """The runtime folder as a package under a name that is not its own, as zygotes have it."""
+    path = os.path.join(folder, "__init__.py")
+    spec = importlib.util.spec_from_file_location("jail_package", path, submodule_search_locations=[folder])
+    sys.modules["jail_package"] = importlib.util.module_from_spec(spec)
+    from jail_package import jail
+
+    return jail
+
+
+def attempt(function, *arguments):
+    try:
+        return function(*arguments)
+    except OSError as error:
+        return errno.errorcode.get(error.errno, error.errno)
+
+
+def main():
+    jail, request = load(sys.argv[1]), json.loads(sys.argv[2])
+    plan, code = request["plan"], request["code"]
+    jail.prepare(request["template"])
+    jail.before_fork(plan)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            jail.enter(plan, request.get("cgroups", ()))
+            exec(compile(code, "hostile", "exec"), {"os": os, "sys": sys, "attempt": attempt, "__name__": "hostile"})
+            sys.stdout.flush()
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    jail.after_fork(plan, pid)
+    status = os.waitpid(pid, 0)[1]
+    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
+main()

@@ -1,0 +1,210 @@
+"""What jailed code may ask of the kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from jail_run import jailed, needs_root, says
+
+pytestmark = needs_root
+
+# name: numbers on x86_64 and aarch64
+DENIED = {
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "add_key": (248, 217), "request_key": (249, 218),
+    "keyctl": (250, 219), "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273),
+    "delete_module": (176, 106), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "swapon": (167, 224),
+    "reboot": (169, 142), "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "acct": (163, 89),
+    "quotactl": (179, 60), "syslog": (103, 116), "sethostname": (170, 161), "syncfs": (306, 267), "sync": (162, 81),
+    "move_pages": (279, 239), "mbind": (237, 235), "memfd_secret": (447, 447), "vmsplice": (278, 75), "io_setup": (206, 0),
+    "fanotify_init": (300, 262), "listmount": (458, 458), "not yet invented": (999, 999),
+}  # fmt: skip
+
+
+def test_denied_calls_are_denied() -> None:
+    column = {"x86_64": 0, "aarch64": 1}[os.uname().machine]
+    numbers = {name: pair[column] for name, pair in DENIED.items()}
+    code = f"""
+    import ctypes, errno
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    for name, number in {numbers!r}.items():
+        ctypes.set_errno(0)
+        if call(number, -1, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != errno.EPERM:
+            print(name, ctypes.get_errno())
+    ctypes.set_errno(0)
+    print(call(435, 0, 0), errno.errorcode[ctypes.get_errno()])
+    """
+    assert says(code) == ["-1 ENOSYS"]
+
+
+@pytest.mark.parametrize("flag", ["NEWNS", "NEWCGROUP", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET"])
+def test_clone_cannot_make_namespaces(flag: str) -> None:
+    flags = {
+        "NEWNS": 0x20000, "NEWCGROUP": 0x2000000, "NEWUTS": 0x4000000, "NEWIPC": 0x8000000, "NEWUSER": 0x10000000,
+        "NEWPID": 0x20000000, "NEWNET": 0x40000000,
+    }[flag]  # fmt: skip
+    code = f"""
+    import ctypes, errno, platform
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = {{"x86_64": 56, "aarch64": 220}}[platform.machine()]
+    result = libc.syscall(number, {flags} | 17, 0, 0, 0, 0)
+    if result == 0: os._exit(0)
+    print(result, errno.errorcode.get(ctypes.get_errno()))
+    """
+    assert says(code) == ["-1 EPERM"]
+
+
+def test_arguments_are_looked_at() -> None:
+    code = """
+    import ctypes, errno, fcntl, socket
+    print(attempt(fcntl.ioctl, 0, 0x5412, b"x"), attempt(fcntl.ioctl, 0, 0x541C, b"x"))
+    print(*(attempt(socket.socket, family, socket.SOCK_RAW if family == 17 else socket.SOCK_STREAM) for family in (17, 38, 40)))
+    print(attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1))
+    libc = ctypes.CDLL(None, use_errno=True)
+    print(libc.personality(0x40000), errno.errorcode[ctypes.get_errno()], libc.personality(0xFFFFFFFF))
+    """
+    assert says(code) == ["EPERM EPERM", "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT", "EPERM", "-1 EPERM 0"]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64" or shutil.which("gcc") is None, reason="needs gcc on x86_64")
+def test_the_same_calls_under_numbers_of_other_architectures_are_denied(tmp_path: Path) -> None:
+    """A 64-bit program can reach the 32-bit table by `int 0x80`, and x32's by bit 30."""
+    (tmp_path / "foreign.c").write_text(
+        """
+        #include <stdio.h>
+        #include <unistd.h>
+        #include <errno.h>
+        #include <sys/syscall.h>
+        int main(void) {
+            long legacy;
+            __asm__ volatile("int $0x80" : "=a"(legacy) : "a"(20) : "memory");       /* getpid */
+            long x32 = syscall(0x40000000 | 39);
+            printf("%ld %ld %d", legacy, x32, errno);
+            return 0;
+        }
+        """
+    )
+    tmp_path.chmod(0o755)
+    subprocess.run(["gcc", "-o", tmp_path / "foreign", tmp_path / "foreign.c"], check=True)
+    options = {"template": {"sources": [str(tmp_path)]}, "plan": {"binds": [[str(tmp_path), "/code", "ro"]]}}
+    assert says("os.execv('/code/foreign', ['foreign'])", **options) == ["-1 -1 1"]
+
+
+def test_no_capability_of_any_kind() -> None:
+    code = """
+    status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if line.startswith(
+        ("Cap", "NoNewPrivs", "Seccomp:", "Uid", "Gid", "Groups")))
+    print({value for name, value in status.items() if name.startswith("Cap")}, status["NoNewPrivs"], status["Seccomp"])
+    print(status["Uid"].split(), status["Gid"].split(), status["Groups"].split())
+    print(open("/proc/self/uid_map").read().split()[2], open("/proc/self/setgroups").read().strip())
+    """
+    caps, ids, mapping = says(code)
+    assert caps == "{'0000000000000000'} 1 2"
+    assert ids in (f"{['1000'] * 4} {['1000'] * 4} []", f"{['1000'] * 4} {['1000'] * 4} ['65534']")
+    assert mapping == "1 deny"
+
+
+def test_identity_cannot_be_changed() -> None:
+    code = """
+    print(attempt(os.setuid, 0), attempt(os.setgid, 0), attempt(os.setgroups, [0]), attempt(os.seteuid, 1001))
+    print(attempt(os.chown, "/tmp", 0, 0))
+    """
+    assert says(code) == ["EINVAL EINVAL EPERM EINVAL", "EINVAL"]
+
+
+def test_each_instance_has_a_uid_of_its_own_on_the_host() -> None:
+    seen = {says("print(open('/proc/self/uid_map').read().split()[1])", plan={"uid": uid})[0] for uid in (200001, 200002)}
+    assert seen == {"200001", "200002"} or seen == {"0"}
+
+
+def test_setuid_programs_give_nothing() -> None:
+    """`su`, `passwd` or `mount` would run as root outside."""
+    code = """
+    import stat, subprocess
+    programs = [p for p in ("/usr/bin/su", "/usr/bin/passwd", "/usr/bin/mount") if os.path.exists(p)]
+    assert any(os.stat(p).st_mode & stat.S_ISUID for p in programs) or not programs
+    mounts = [line.split() for line in open("/proc/self/mountinfo")]
+    print(all("nosuid" in fields[5].split(",") for fields in mounts))
+    open("/tmp/id", "wb").write(open("/usr/bin/id", "rb").read())
+    os.chmod("/tmp/id", 0o6755)
+    print(subprocess.run(["/tmp/id", "-u"], stdout=subprocess.PIPE).stdout.decode().strip())
+    """
+    assert says(code) == ["True", "1000"]
+
+
+def test_the_terminal_is_out_of_reach() -> None:
+    assert says("print(os.getsid(0) == os.getpid(), attempt(os.open, '/dev/tty', os.O_RDWR))") == ["True ENOENT"]
+
+
+def test_limits_hold() -> None:
+    code = """
+    import resource as r
+    print(r.getrlimit(r.RLIMIT_NOFILE), r.getrlimit(r.RLIMIT_CORE))
+    def hoard():
+        fds = []
+        while True: fds.append(os.dup(0))
+    print(attempt(hoard), attempt(lambda: r.setrlimit(r.RLIMIT_CORE, (1, 1))))
+    """
+    assert says(code, plan={"nofile": 100}) == ["(100, 400) (1, 1)", "EMFILE None"]
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    options = {"template": {"sources": [str(tmp_path)]}, "plan": {"binds": [[str(tmp_path), "/work", "rw"]], "cwd": "/work"}}
+    code = """
+    import signal
+    pid = os.fork()
+    if pid == 0: os.kill(os.getpid(), signal.SIGSEGV)
+    status = os.waitpid(pid, 0)[1]
+    print(os.WTERMSIG(status), os.WCOREDUMP(status), os.listdir("."))
+    """
+    assert says(code, **options) == ["11 False []"]
+
+
+def test_everything_dies_with_process_one() -> None:
+    """Daemons (double fork, own session, all signals ignored) do not survive their instance."""
+    marker = f"dayfly-daemon-{os.getpid()}"
+    code = f"""
+    import signal
+    ready, done = os.pipe()
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork(): os._exit(0)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+            os.write(done, b"x")
+            os.execv("/usr/bin/env", ["env", "-i", "sleep", "600", {marker!r}][:4])
+    for _ in range(3): os.read(ready, 1)
+    print(len([name for name in os.listdir("/proc") if name.isdigit()]) >= 4)
+    """
+    assert says(code, plan={"uid": 234567}) == ["True"]
+    owners = {entry.stat().st_uid for entry in os.scandir("/proc") if entry.name.isdigit()}
+    assert 234567 not in owners
+
+
+def test_isolation_process_limits_and_closes_but_does_not_hide() -> None:
+    leaked = os.open("/", os.O_RDONLY)
+    try:
+        code = """
+        import resource
+        print(os.getsid(0) == os.getpid(), resource.getrlimit(resource.RLIMIT_NOFILE)[0], os.getpid() > 1)
+        print(attempt(os.fstat, %d))
+        """
+        process = {"isolation": "process"}
+        lines = says(code % leaked, plan={**process, "nofile": 77}, template=process, pass_fds=(leaked,))
+    finally:
+        os.close(leaked)
+    assert lines == ["True 77 True", "EBADF"]
+
+
+def test_a_plan_without_prepare_is_refused() -> None:
+    result = jailed("print('in')", template={"isolation": "process"})
+    assert result.returncode == 1
+    assert "must come before namespaces" in result.stderr
