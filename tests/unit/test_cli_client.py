@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 import pytest
-from cli_stub import FUNCTIONS, Stub, function, stub
+from tests.support.cli import FUNCTIONS, Stub, function, no_settings, stub
 
 from dayfly.cli.client import Client
 from dayfly.cli.errors import ExitCode, Failure, Problem, Unreachable
 
-__all__ = ["stub"]
+__all__ = ["no_settings", "stub"]
 
 MakeClient = Callable[..., Client]
 
@@ -117,10 +117,10 @@ def test_an_answer_that_stops_short_is_an_error(stub: Stub, make_client: MakeCli
 
 
 def test_problems_carry_what_the_server_said(stub: Stub, make_client: MakeClient) -> None:
-    stub.refuse("GET", "/a", 422, "build-failed", "It does not compile", hint="Mend it.", file="a.py", line=3)
+    stub.refuse("GET", "/a", 422, "build-failed", "It does not compile", hint="Mend it.", file="a.py", line=3, log="one\ntwo\n", rule="x")
     with pytest.raises(Problem) as caught:
         make_client(stub.url).get("/a")
-    assert caught.value.format_message() == "Title: It does not compile.\n  file: a.py\n  line: 3"
+    assert caught.value.format_message() == "Title: It does not compile.\n  in a.py, line 3\n  | one\n  | two"
     assert caught.value.hint == "Mend it."
     assert caught.value.code == ExitCode.BROKEN_CODE
 

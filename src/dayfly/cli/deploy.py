@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .errors import Failure, Problem
+from .errors import Failure, Problem, of_core
 from .functions import live_number
 from .options import Session, connected, output_option
 from .output import Column, note, print_one
@@ -137,7 +137,7 @@ def deploy_once(
         kept, kept_labels = live(session, name)
         config, labels = {**kept, **config}, {**kept_labels, **(labels or {})}
     if "runtime" not in config or "handler" not in config:
-        config = {**detected(path, config.get("runtime", "")), **config}
+        config = {**detected(session, path, (data, filename), config), **config}
     say(f"Uploading {len(data) / 1024:,.0f} KiB")
     package = session.client.request(
         "POST",
@@ -162,21 +162,42 @@ def pack(path: Path) -> tuple[bytes, str]:
     try:
         return gather(path)
     except DayflyError as error:
-        raise Failure(f"{error.title}: {error.detail}", hint=error.hint) from None
+        raise of_core(error) from None
     except OSError as error:
         raise Failure(f"Cannot read {error.filename or path}: {error.strerror}.") from None
 
 
-def detected(path: Path, runtime: str) -> Json:
-    """Runtime and handler as the source suggests. Raises Failure if it does not."""
+def detected(session: Session, path: Path, packed: tuple[bytes, str], config: Json) -> Json:
+    """Runtime and handler that the source suggests, where they are not given. Raises Failure if it leaves them open."""
+    import tempfile
+
+    from ..build.archive import open_archive, unpack
     from ..build.detect import detect
     from ..errors import DayflyError
 
+    entrance = session.client.get("/v1")
     try:
-        found = detect(path, runtime)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = path
+            if not path.is_dir():
+                folder = Path(scratch)
+                unpack(open_archive(*packed), folder)
+            found = detect(
+                folder,
+                runtime=config.get("runtime", ""),
+                handler=config.get("handler", ""),
+                runtimes=entrance.get("runtimes") or _local_runtimes(),
+            )
     except DayflyError as error:
-        raise Failure(f"{error.title}: {error.detail}", hint=error.hint) from None
+        raise of_core(error) from None
     return {"runtime": found.runtime, "handler": found.handler}
+
+
+def _local_runtimes() -> tuple[str, ...]:
+    """What this machine has: right for a server on it, and the best guess for another."""
+    from ..sandbox.node.interpreters import runtimes
+
+    return runtimes()
 
 
 def live(session: Session, name: str) -> tuple[Json, dict[str, str]]:

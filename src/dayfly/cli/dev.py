@@ -71,7 +71,7 @@ def _server(session: Session) -> Callable[[], None] | None:
             raise
         note("No server answers: starting one ...")
         data = default_data()
-        return start_detached(data, where.hostname, where.port or 8000)
+        return start_detached(data, ["--host", where.hostname, "--port", str(where.port or 8000)], session.token)
 
 
 def _loop(session: Session, path: Path, name: str, config: dict[str, Any]) -> None:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .terminal import escape
+
+if TYPE_CHECKING:
+    from ..errors import DayflyError
 
 
 class ExitCode(enum.IntEnum):
@@ -61,7 +64,8 @@ BY_KIND: dict[str, ExitCode] = {
 }
 """Last path segment of a problem's type (`dayfly.errors.DayflyError.kind`) -> exit code; the others are FAILED."""
 
-MEMBERS = frozenset({"type", "title", "status", "detail", "hint", "invocation", "instance", "retry_after"})
+SHOWN = ("log", "output")
+"""Members of a problem that are printed below its message, beside `file` and `line`; the others are for programs."""
 
 
 class Failure(click.ClickException):
@@ -104,14 +108,17 @@ class Problem(Failure):
         )
 
     def format_message(self) -> str:
-        """The detail under its title, with where it is (file, line) and the other members the server sent."""
+        """The detail under its title, where in the source it is, and what the build printed."""
         title = str(self.document.get("title", ""))
         text = self.message if self.message.startswith(title) else f"{title}: {self.message}"
         if "\n" not in text and not text.endswith((".", "!", "?")):
             text += "."
-        for name, value in self.document.items():
-            if name not in MEMBERS and value not in ("", None):
-                text += f"\n  {name}: {indent(str(value))}"
+        if self.document.get("file"):
+            line = self.document.get("line")
+            text += f"\n  in {self.document['file']}" + (f", line {line}" if line else "")
+        for name in SHOWN:
+            if self.document.get(name):
+                text += "\n" + "\n".join(f"  | {line}" for line in str(self.document[name]).rstrip().split("\n"))
         return text
 
     def _advice(self) -> str:
@@ -125,7 +132,6 @@ class Problem(Failure):
         return advice.strip()
 
 
-def indent(text: str) -> str:
-    """Continuation lines of a value under its name."""
-    first, *rest = text.rstrip().split("\n")
-    return first if not rest else "\n" + "\n".join(f"    {line}" for line in (first, *rest))
+def of_core(error: DayflyError) -> Problem:
+    """What the core's own code raised in this process, as if a server had."""
+    return Problem(error.status, error.problem())

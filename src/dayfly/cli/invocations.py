@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import click
 
+from .errors import ExitCode
+from .invoke import ending, show_error
 from .options import Session, complete_functions, connected, output_option, since_option
-from .output import ago, milliseconds, note, print_list
+from .output import ago, milliseconds, note, print_data, print_list
+from .terminal import Screen
 
 STATUSES = (
     "queued", "running", "ok", "error", "crashed", "init-failed", "timed-out", "cancelled", "rejected", "dead",
@@ -45,18 +50,29 @@ def invocations(session: Session, name: str, status: str | None, since: float, l
     )
 
 
-@click.command(epilog="\b\nExamples:\n  dayfly result 0192f3a4b5c67d8e9f00112233445566")
+@click.command(
+    epilog="\b\nExamples:\n  dayfly result 0192f3a4b5c67d8e9f00112233445566\n"
+    "  dayfly result 0192f3a4b5c67d8e9f00112233445566 -o json"
+)
 @click.argument("invocation")
+@output_option
 @connected
-def result(session: Session, invocation: str) -> int:
+def result(session: Session, invocation: str, output: str) -> int:
     """Print the answer of an asynchronous call.
 
-    As `dayfly invoke` would have: the body on stdout, an error of the function on stderr with exit code 10.
+    As `dayfly invoke` would have: the body on stdout, an error of the function on stderr with exit code 10. With -o json
+    or yaml the whole document: status, headers, timings and body.
     """
-    from .invoke import present
-
-    with session.client.open("GET", session.path("invocations", invocation, "result")) as answer:
-        return present(answer)
+    answer = session.client.get(session.path("invocations", invocation, "result"))
+    if output != "table":
+        print_data(answer, output)
+        return ExitCode.FUNCTION_ERROR if answer["error"] else ExitCode.OK
+    if answer["error"]:
+        return show_error(answer["error"], invocation)
+    screen = Screen()
+    screen.write(b64decode(answer["body"]) if answer["encoding"] == "base64" else answer["body"].encode())
+    screen.close()
+    return ending(answer["status"])
 
 
 @click.command(epilog="\b\nExamples:\n  dayfly cancel 0192f3a4b5c67d8e9f00112233445566")
@@ -67,5 +83,5 @@ def cancel(session: Session, invocation: str) -> None:
 
     What the call had started is killed with it; its instance is replaced.
     """
-    ended = session.client.request("DELETE", session.path("invocations", invocation))
-    note(f"{invocation}: {'cancelled' if ended else 'had ended already'}")
+    session.client.request("DELETE", session.path("invocations", invocation))
+    note(f"{invocation}: cancelled")

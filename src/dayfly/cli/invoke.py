@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 import click
 
@@ -92,7 +92,8 @@ def present(answer: Answer) -> int:
     """Print an answer of a function as it comes and return the exit code. Raises Problem for an error of the platform."""
     origin = answer.header("dayfly-error")
     if origin == "function":
-        return _function_error(answer)
+        document = answer.json()
+        return show_error(document["error"], document["invocation"])
     if origin or (answer.media == "application/problem+json" and not answer.header("dayfly-invocation-id")):
         raise answer.problem()
     screen = Screen()
@@ -101,23 +102,25 @@ def present(answer: Answer) -> int:
             screen.write(chunk)
     finally:
         screen.close()
-    if answer.status >= 400:
-        note(f"The function answered with status {answer.status}.")
-        return ExitCode.FUNCTION_ERROR
-    return ExitCode.OK
+    return ending(answer.status)
 
 
-def _function_error(answer: Answer) -> int:
-    document = answer.json()
-    error = document.get("error", {}) if isinstance(document, dict) else {}
-    click.secho(escape(str(error.get("type", "Error"))), fg="red", bold=True, nl=False, err=True)
-    click.echo(f": {escape(str(error.get('message', '')), keep=chr(10))}", err=True)
+def ending(status: int) -> int:
+    """The exit code for the status that a function answered with."""
+    if status < 400:
+        return ExitCode.OK
+    note(f"The function answered with status {status}.")
+    return ExitCode.FUNCTION_ERROR
+
+
+def show_error(error: Mapping[str, Any], invocation: str) -> int:
+    """What the function raised, on stderr: type, message, trace. Returns the exit code."""
+    click.secho(escape(str(error["type"])), fg="red", bold=True, nl=False, err=True)
+    click.echo(f": {escape(str(error['message']), keep=chr(10))}", err=True)
     for frame in error.get("trace", ()):
         for line in str(frame).rstrip().split("\n"):
             click.echo(f"  {escape(line)}", err=True)
-    identifier = answer.header("dayfly-invocation-id") or (document or {}).get("invocation", "")
-    if identifier:
-        note(f"Its logs: dayfly logs --invocation {identifier}")
+    note(f"Its logs: dayfly logs --invocation {invocation}")
     return ExitCode.FUNCTION_ERROR
 
 

@@ -21,7 +21,7 @@ from .options import global_options
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Server": {
         "up": ("up", "Start Dayfly on this machine."),
-        "down": ("down", "Stop the Dayfly that `dayfly up` started."),
+        "down": ("up", "Stop the Dayfly that `dayfly up` started."),
         "status": ("status", "Show whether the server answers and what it holds."),
         "doctor": ("doctor", "Show what protections and runtimes this machine offers."),
     },

@@ -102,6 +102,12 @@ def connected(command: Callable[Concatenate[Session, P], T]) -> Callable[P, T]:
     return decorated
 
 
+def token_option(command: Callable[P, T]) -> Callable[P, T]:
+    """Adds --token alone; the command gets `token`, empty for none."""
+    decorated: Callable[P, T] = _token[1](command)
+    return decorated
+
+
 def output_option(command: Callable[P, T]) -> Callable[P, T]:
     """Adds -o; the command gets `output`: table, json or yaml."""
     decorated: Callable[P, T] = _output[1](command)

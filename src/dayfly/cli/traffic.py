@@ -57,7 +57,7 @@ def traffic(session: Session, name: str, targets: list[Json], output: str) -> No
     """
     path = session.path("functions", name)
     if targets:
-        function = session.client.request("PUT", f"{path}/traffic", send={"traffic": targets})
+        function = session.client.request("PUT", f"{path}/traffic", send={"targets": targets})
     else:
         function = session.client.get(path)
     _show(name, function["traffic"], output)
@@ -93,7 +93,7 @@ def alias() -> None:
 def set_alias(session: Session, name: str, alias_name: str, targets: list[Json]) -> None:
     """Point an alias to a revision, or split it over several."""
     path = session.path("functions", name, "aliases", alias_name)
-    session.client.request("PUT", path, send={"traffic": targets})
+    session.client.request("PUT", path, send={"targets": targets})
     note(f"{name}@{alias_name}: calls go to revision {split(targets)}")
 
 

@@ -12,13 +12,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import pidfile
 from .errors import Failure
+from .options import token_option
 from .output import note
+
+if TYPE_CHECKING:
+    from ..config import Settings
 
 START_LIMIT = 60.0  # seconds that a start in the background may take
 GRACE = 30.0  # seconds that calls under way get to end
@@ -47,8 +51,8 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="\b\nExamples:\n  dayfly up\n  dayfly up --detach --data .dayfly\n  dayfly up --port 8001 --data second\n"
     "  DAYFLY_TOKEN=$(openssl rand -hex 16) dayfly up --host 0.0.0.0"
 )
-@click.option("--host", default="127.0.0.1", metavar="H", help="Address to listen on. Any but loopback needs a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, metavar="N", help="Port to listen on; 0: a free one.")
+@click.option("--host", default="127.0.0.1", metavar="H", help="Address to listen on; any but loopback asks for a token.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, metavar="N", help="Port to listen on.")
 @data_option
 @click.option("--detach", is_flag=True, help="Start in the background; come back when the server listens.")
 @click.option(
@@ -57,14 +61,18 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     default="namespace",
     help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
 )
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name the server is called by.")
+@click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
+@click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
+@click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
 @click.option("--ready-fd", type=int, hidden=True)
+@token_option
 @click.pass_context
-def up(
-    ctx: click.Context, host: str, port: int, data: Path, detach: bool, isolation: str, ready_fd: int | None
-) -> int:
+def up(ctx: click.Context, /, host: str, port: int, data: Path, detach: bool, token: str, **options: Any) -> int:
     """Start Dayfly on this machine.
 
-    Without --detach it runs until Ctrl-C. Servers with different --data and --port live side by side.
+    Without --detach it runs until Ctrl-C. Servers with different --data and --port live side by side. On loopback nobody
+    needs to log in, unless a token is given; on other addresses the token is --token, or else the one in DIR/token.
     """
     data = data.absolute()
     url = f"http://{_in_url(host)}:{port}"
@@ -72,20 +80,58 @@ def up(
     if running is not None:
         return _already(running, url, data, detach)
     if detach:
-        start_detached(data, host, port, isolation)
-        started = pidfile.find(data)
-        _welcome(started.url if started is not None else url, data)
+        start_detached(data, _flags(ctx), token)
+        _welcome(url, data)
         return 0
     _prepare(data)
     from .. import server
-    from ..config import Settings
 
-    settings = Settings(host=host, port=port, data=data, isolation=isolation, ready_fd=ready_fd)
     try:
         with pidfile.claimed(data, url):
-            return server.main(settings)
+            return server.main(_settings(host, port, data, token, **options))
     except pidfile.AlreadyRunning as error:
         return _already(error.running, url, data, detach)
+
+
+def _settings(
+    host: str,
+    port: int,
+    data: Path,
+    token: str,
+    isolation: str,
+    hosts: tuple[str, ...],
+    body_limit: int | None,
+    max_instances: int | None,
+    memory: int | None,
+    ready_fd: int | None,
+) -> Settings:
+    from ..config import Settings
+    from ..gateway.limits import EdgeLimits
+    from ..pool.pool import Limits
+
+    bounds = {"instances": max_instances, "memory_mb": memory}
+    return Settings(
+        host=host,
+        port=port,
+        data=data,
+        token=token,
+        isolation=isolation,
+        hosts=hosts,
+        ready_fd=ready_fd,
+        edge=EdgeLimits(body_bytes=body_limit << 20) if body_limit else EdgeLimits(),
+        limits=Limits(**{name: value for name, value in bounds.items() if value}),
+    )
+
+
+def _flags(ctx: click.Context) -> list[str]:
+    """The options of this command line again, for the one in the background; the token travels by environment."""
+    flags: list[str] = []
+    for option in ctx.command.params:
+        value = ctx.params[option.name or ""]
+        if option.name not in ("detach", "data", "token", "ready_fd") and value is not None:
+            for one in value if option.multiple else (value,):
+                flags += [option.opts[0], str(one)]
+    return flags
 
 
 def _in_url(host: str) -> str:
@@ -113,7 +159,7 @@ def _prepare(data: Path) -> None:
         ) from None
 
 
-def start_detached(data: Path, host: str, port: int, isolation: str = "namespace") -> Callable[[], None]:
+def start_detached(data: Path, flags: list[str], token: str = "") -> Callable[[], None]:
     """Start a server in the background and return when it listens; what comes back stops it.
 
     Raises Failure with the end of its log, if it does not come up.
@@ -121,8 +167,8 @@ def start_detached(data: Path, host: str, port: int, isolation: str = "namespace
     _prepare(data)
     reading, writing = os.pipe()
     log_path = data / "server.log"
-    flags = ["--data", str(data), "--host", host, "--port", str(port), "--isolation", isolation]
-    command = [sys.executable, "-m", "dayfly", "up", *flags, "--ready-fd", str(writing)]
+    command = [sys.executable, "-m", "dayfly", "up", "--data", str(data), *flags, "--ready-fd", str(writing)]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DAYFLY_UP_")}
     handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(handle, "wb") as log, open(reading, "rb", buffering=0) as ready:
         process = subprocess.Popen(
@@ -132,7 +178,7 @@ def start_detached(data: Path, host: str, port: int, isolation: str = "namespace
             stderr=log,
             pass_fds=(writing,),
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name != "DAYFLY_UP_DETACH"},
+            env=inherited | ({"DAYFLY_TOKEN": token} if token else {}),
         )
         os.close(writing)
         answered, _, _ = select.select([ready], [], [], START_LIMIT)
@@ -161,6 +207,8 @@ def _welcome(url: str, data: Path) -> None:
     click.echo(f"Dayfly listens at {url}")
     note(f"Deploy something:  dayfly deploy PATH --name hello{there}")
     note(f"Look at it:        dayfly status{there}")
+    if (data / "token").exists():
+        note(f"Log in with:       export DAYFLY_TOKEN=$(cat {data / 'token'})")
     note(f"Stop it:           dayfly down{'' if default else f' --data {data}'}")
     note(f"Its log:           {data / 'server.log'}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -128,11 +129,19 @@ class Ran(NamedTuple):
 
 
 @pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
+def stub(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     server = Stub()
     monkeypatch.setenv("DAYFLY_URL", server.url)
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer has set must not leak into the tests."""
+    for name in [*os.environ]:
+        if name.startswith("DAYFLY_") or name in ("NO_COLOR", "XDG_STATE_HOME"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
