@@ -79,7 +79,7 @@ CREATE INDEX logs_by_invocation ON logs (invocation, seq) WHERE invocation <> ''
 -- The queue of asynchronous calls. What is big (call, answer) stands apart, so that a change of state rewrites a small row.
 
 CREATE TABLE queue (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq         INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,
     namespace   TEXT NOT NULL,
     function    TEXT NOT NULL,
@@ -95,8 +95,9 @@ CREATE TABLE queue (
     last_error  TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX queue_due ON queue (namespace, function, due, seq) WHERE state = 'queued';
-CREATE INDEX queue_leased ON queue (lease, lease_until) WHERE state = 'leased';
-CREATE INDEX queue_ended ON queue (ended) WHERE state IN ('done', 'dead', 'cancelled');
+CREATE INDEX queue_leased ON queue (lease) WHERE state = 'leased';
+CREATE INDEX queue_lease_until ON queue (lease_until) WHERE state = 'leased';
+CREATE INDEX queue_ended ON queue (state, ended) WHERE state IN ('done', 'dead', 'cancelled');
 
 CREATE TABLE queue_calls (
     id   TEXT PRIMARY KEY,
@@ -104,9 +105,8 @@ CREATE TABLE queue_calls (
 );
 
 CREATE TABLE queue_results (
-    seq  INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq  INTEGER PRIMARY KEY,
     id   TEXT NOT NULL UNIQUE,
-    size INTEGER NOT NULL,
     body BLOB NOT NULL -- model.call.Result as MessagePack
 );
 
@@ -126,4 +126,32 @@ CREATE TABLE sums (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO sums (name, value) VALUES ('log_bytes', 0), ('result_bytes', 0);
+INSERT INTO sums (name, value) VALUES ('log_bytes', 0), ('queue_bytes', 0), ('queue_result_bytes', 0), ('queue_ended', 0);
+
+CREATE TRIGGER queue_calls_in AFTER INSERT ON queue_calls BEGIN
+    UPDATE sums SET value = value + length(new.body) WHERE name = 'queue_bytes';
+END;
+CREATE TRIGGER queue_calls_out AFTER DELETE ON queue_calls BEGIN
+    UPDATE sums SET value = value - length(old.body) WHERE name = 'queue_bytes';
+END;
+CREATE TRIGGER queue_results_in AFTER INSERT ON queue_results BEGIN
+    UPDATE sums SET value = value + length(new.body) WHERE name = 'queue_result_bytes';
+END;
+CREATE TRIGGER queue_results_out AFTER DELETE ON queue_results BEGIN
+    UPDATE sums SET value = value - length(old.body) WHERE name = 'queue_result_bytes';
+END;
+
+-- A call that is over needs its body no more; a dead one keeps it, to be looked into and redriven.
+CREATE TRIGGER queue_over AFTER UPDATE OF state ON queue WHEN new.ended > 0 AND old.ended = 0 BEGIN
+    UPDATE sums SET value = value + 1 WHERE name = 'queue_ended';
+    DELETE FROM queue_calls WHERE id = new.id AND new.state <> 'dead';
+END;
+CREATE TRIGGER queue_reopened AFTER UPDATE OF state ON queue WHEN new.ended = 0 AND old.ended > 0 BEGIN
+    UPDATE sums SET value = value - 1 WHERE name = 'queue_ended';
+    DELETE FROM queue_results WHERE id = new.id;
+END;
+CREATE TRIGGER queue_forgotten AFTER DELETE ON queue BEGIN
+    UPDATE sums SET value = value - (old.ended > 0) WHERE name = 'queue_ended';
+    DELETE FROM queue_calls WHERE id = old.id;
+    DELETE FROM queue_results WHERE id = old.id;
+END;

@@ -1,0 +1,116 @@
+"""Who is served next: one lane a function, round robin, bounded twice.
+
+A lane knows when its earliest item is due and how many of its items run. Lanes that are due stand in line; the one in front may take as
+many items as its own bound and its share of the free places allow, and stands at the end again. So a function that is slow, or has
+a million items, holds at most its own bound of places and delays nobody else's turn. Memory grows with functions that have work,
+never with items.
+
+Pure bookkeeping: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import deque
+from typing import Final
+
+NEVER: Final = math.inf
+
+Key = tuple[str, str]  # namespace, function
+
+
+class Lane:
+    """A function with work."""
+
+    __slots__ = ("claiming", "due", "key", "queued", "running")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.due = NEVER  # of its earliest item that is not being claimed, as far as known; seconds since the epoch
+        self.running = 0  # places held
+        self.claiming = False  # somebody is fetching items for it
+        self.queued = False  # stands in line
+
+
+class Lanes:
+    """`per_function` and `overall` bound the places held at the same time."""
+
+    def __init__(self, per_function: int, overall: int) -> None:
+        self._per_function = per_function
+        self._overall = overall
+        self._lanes: dict[Key, Lane] = {}
+        self._due: list[tuple[float, int, Lane]] = []  # heap; entries whose time is no longer the lane's are stale
+        self._order = itertools.count()
+        self._line: deque[Lane] = deque()
+        self.running = 0
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def hint(self, key: Key, due: float) -> None:
+        """There is an item due at that time."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+        if due < lane.due:
+            lane.due = due
+            self._schedule(lane)
+
+    def take(self, now: float) -> tuple[Lane, int] | None:
+        """The lane whose turn it is and the places it gets, or None. `claimed` must follow."""
+        free = self._overall - self.running
+        if free <= 0:
+            return None
+        while self._due and self._due[0][0] <= now:
+            due, _, lane = heapq.heappop(self._due)
+            if due == lane.due and not lane.claiming and not lane.queued and lane.running < self._per_function:
+                lane.queued = True
+                self._line.append(lane)
+        if not self._line:
+            return None
+        lane = self._line.popleft()
+        lane.queued = False
+        places = min(self._per_function - lane.running, max(1, free // (1 + len(self._line))))
+        lane.claiming = True
+        lane.due = NEVER
+        lane.running += places
+        self.running += places
+        return lane, places
+
+    def claimed(self, lane: Lane, unused: int, due: float) -> None:
+        """The items are fetched: so many places were not needed, and the next item is due then (NEVER: there is none)."""
+        lane.claiming = False
+        lane.due = min(lane.due, due)
+        self._free(lane, unused)
+
+    def release(self, lane: Lane) -> None:
+        """An item of the lane has ended."""
+        self._free(lane, 1)
+
+    def next_due(self) -> float:
+        """When `take` should be asked again if nothing else happens; NEVER while all places are held."""
+        if self.running >= self._overall:
+            return NEVER
+        if self._line:
+            return 0.0
+        while self._due and (self._due[0][0] != self._due[0][2].due or self._blocked(self._due[0][2])):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else NEVER
+
+    def _free(self, lane: Lane, places: int) -> None:
+        lane.running -= places
+        self.running -= places
+        if lane.due < NEVER:
+            self._schedule(lane)
+        elif lane.running == 0 and not lane.claiming:
+            self._lanes.pop(lane.key, None)
+
+    def _schedule(self, lane: Lane) -> None:
+        if not self._blocked(lane):
+            heapq.heappush(self._due, (lane.due, next(self._order), lane))
+
+    def _blocked(self, lane: Lane) -> bool:
+        """Whether its turn comes by something else than time: it stands in line, is being served, or holds all it may."""
+        return lane.queued or lane.claiming or lane.running >= self._per_function
