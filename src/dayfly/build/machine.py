@@ -22,10 +22,13 @@ from pathlib import Path
 INSIDE = "/work/conf"  # where a job sees the copies
 LINKS_LIMIT = 512 << 20  # bytes of local package folders that are copied
 
-_PASSED = re.compile(
-    r"(PIP_\w+|(npm|NPM)_(config|CONFIG)_\S+|((https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)"
-    r"|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS)\Z"
+_COMMON = (
+    r"(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
 )
+_PASSED = {
+    "python": re.compile(rf"({_COMMON}|PIP_\w+)\Z"),
+    "node": re.compile(rf"({_COMMON}|(npm|NPM)_(config|CONFIG)_\S+)\Z"),
+}
 _STAYS = frozenset(  # where to write, what to install, how to talk: the job's own business
     "target prefix root user cache cache-dir no-cache-dir log logs-dir logs-max src build report location global workspace workspaces "
     "python require-virtualenv break-system-packages config-file globalconfig userconfig init-module editable requirement constraint "
@@ -37,9 +40,10 @@ _SEEN_INSIDE = ("/usr/", "/etc/ssl/", "/etc/pki/tls/certs", "/etc/pki/ca-trust/e
 
 
 class Machine:
-    """Reads the settings of one user of the machine. `environ` and `home` are this process' own unless given."""
+    """Reads the settings of one user of the machine. `environ` and `home` are this process' own unless given; `system` is /."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None, system: Path = Path("/")) -> None:
+        self._system = system
         self._environ = dict(os.environ if environ is None else environ)
         self._home = home or Path(self._environ.get("HOME") or "/")
 
@@ -49,21 +53,23 @@ class Machine:
         env: dict[str, str] = {}
         for name, value in self._environ.items():
             option = re.sub(r"^(pip|npm_config)_", "", name.lower()).replace("_", "-")
-            if _PASSED.match(name) and option not in _STAYS and (kept := copies.translate(option, value)):
+            if _PASSED[kind].match(name) and option not in _STAYS and (kept := copies.translate(option, value)):
                 env[name] = kept
-        text = self._pip(copies, env) if kind == "python" else self._npm(copies, env)
+        named: dict[str, str] = {}
+        text = self._pip(copies, named) if kind == "python" else self._npm(copies, named)
         if text:
             name = "pip.conf" if kind == "python" else "npmrc"
             (conf / name).write_text(text)
             env["PIP_CONFIG_FILE" if kind == "python" else "npm_config_userconfig"] = f"{INSIDE}/{name}"
-        return env
+        return named | env
 
-    def _pip(self, copies: _Copies, env: dict[str, str]) -> str:
+    def _pip(self, copies: _Copies, named: dict[str, str]) -> str:
         merged = configparser.RawConfigParser()
         own = Path(self._environ.get("XDG_CONFIG_HOME") or self._home / ".config")
-        files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), self._home / ".pip/pip.conf", own / "pip/pip.conf"]
-        if named := self._environ.get("PIP_CONFIG_FILE"):
-            files.append(Path(named))
+        etc = self._system / "etc"
+        files = [etc / "xdg/pip/pip.conf", etc / "pip.conf", self._home / ".pip/pip.conf", own / "pip/pip.conf"]
+        if chosen := self._environ.get("PIP_CONFIG_FILE"):
+            files.append(Path(chosen))
         for file in files:
             for section, options in _parsed(file).items():
                 for option, value in options.items():
@@ -71,7 +77,7 @@ class Machine:
                     if plain in _STAYS or not (kept := copies.translate(plain, value)):
                         continue
                     if plain in _PATHS:
-                        env.setdefault("PIP_" + plain.upper().replace("-", "_"), kept)
+                        named["PIP_" + plain.upper().replace("-", "_")] = kept
                         continue
                     if not merged.has_section(section):
                         merged.add_section(section)
@@ -80,9 +86,9 @@ class Machine:
         merged.write(text)
         return text.getvalue()
 
-    def _npm(self, copies: _Copies, env: dict[str, str]) -> str:
+    def _npm(self, copies: _Copies, named: dict[str, str]) -> str:
         user = self._environ.get("npm_config_userconfig") or self._environ.get("NPM_CONFIG_USERCONFIG")
-        files = [Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path(user) if user else self._home / ".npmrc"]
+        files = [self._system / "etc/npmrc", self._system / "usr/etc/npmrc", Path(user) if user else self._home / ".npmrc"]
         lines: list[str] = []
         for file in files:
             for line in _text(file).splitlines():
@@ -92,7 +98,7 @@ class Machine:
                     continue
                 kept = copies.translate(plain, value.strip())
                 if kept and plain in _PATHS:
-                    env.setdefault(f"npm_config_{plain}", kept)
+                    named[f"npm_config_{plain}"] = kept
                 elif kept:
                     lines.append(f"{option.strip()}={kept}\n")
         return "".join(lines)

@@ -169,6 +169,6 @@ def _line_of(requirement: str, source: str) -> int:
         return 0
     spelled = re.sub(r"[-_.]+", "[-_.]+", name[0])
     for number, line in enumerate(source.splitlines(), 1):
-        if re.search(rf"(^|[\s\"'\[,]){spelled}(?![\w.-]*\w)", line, re.IGNORECASE):
+        if re.search(rf"(^|[\s\"'\[,]){spelled}(?![\w.-]*\w)", re.sub(r"(^|\s)#.*", "", line), re.IGNORECASE):
             return number
     return 0
