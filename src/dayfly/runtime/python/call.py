@@ -117,9 +117,13 @@ class Calls:
                 sender.end()
         except BaseException as error:
             if stream in cancelled:
+                self.flush(head["id"])
                 conn.send(cancelled_frame(stream))
             else:
                 self.fail(conn, stream, head["id"], error)
+
+    def cancel(self, stream: int) -> None:
+        """A call that has a thread of its own cannot be stopped; it runs on and its answer is ignored."""
 
     def fail(self, conn: Connection, stream: int, ident: str, error: BaseException) -> None:
         """Answer with what went wrong."""

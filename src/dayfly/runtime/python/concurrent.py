@@ -19,9 +19,12 @@ from .output import NO_CALL, Tag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from typing import Any
+    from typing import Any, Union
 
+    from .bridge import Exchanges
     from .call import Calls
+
+    Runner = Union[Calls, Exchanges]
 
 _loads = json.JSONDecoder().decode
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
@@ -52,7 +55,7 @@ class _Locked(Connection):
 class Threads:
     """Plain handlers: a thread a call, kept for the next one, at most `limit`."""
 
-    def __init__(self, calls: Calls, limit: int) -> None:
+    def __init__(self, calls: Runner, limit: int) -> None:
         self._calls = calls
         self._limit = limit
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -64,40 +67,54 @@ class Threads:
         ContextTag.fallback = NO_CALL
         conn = _Locked(plain.sock)
         bodies: dict[int, queue.SimpleQueue[bytes]] = {}
-        while True:
-            frame = conn.frame()
-            if frame is None:
-                break
+        frame = conn.frame()
+        while frame is not None:
             kind, stream, payload = frame
             plain_kind = kind & 0x7F
+            frame = None
             if plain_kind == REQUEST:
-                rest = None
+                head, body, rest = _loads(payload.decode("utf-8")), b"", None
                 if not kind & END:
-                    pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-                    bodies[stream] = pieces
-                    rest = _reader(pieces)
-                self._submit((conn, stream, _loads(payload.decode("utf-8")), b"", rest, _run_alone))
-            elif stream in bodies:
-                if plain_kind == DATA and payload:
-                    bodies[stream].put(payload)
-                if kind & END or plain_kind == CANCEL:
-                    bodies.pop(stream).put(b"")
-        for waiting in bodies.values():
+                    frame = conn.take()  # most bodies came along with the head
+                    if frame is not None and frame[0] == DATA | END and frame[1] == stream:
+                        body, frame = frame[2], None
+                    else:
+                        pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+                        bodies[stream] = pieces
+                        rest = _reader(pieces)
+                self._submit((conn, stream, head, body, rest, _run_alone), bodies)
+            else:
+                if plain_kind == CANCEL:
+                    self._calls.cancel(stream)
+                waiting = bodies.get(stream)
+                if waiting is not None:
+                    if plain_kind == DATA and payload:
+                        waiting.put(payload)
+                    if kind & END or plain_kind == CANCEL:
+                        bodies.pop(stream, None)
+                        waiting.put(b"")
+            if frame is None:
+                frame = conn.frame()
+        for waiting in list(bodies.values()):
             waiting.put(b"")
         plain.open = False
 
-    def _submit(self, job: Any) -> None:
+    def _submit(self, job: Any, bodies: dict[int, queue.SimpleQueue[bytes]]) -> None:
         if not self._idle.acquire(blocking=False) and self._started < self._limit:
             self._started += 1
             threading.Thread(target=self._work, name=f"call-{self._started}", daemon=True).start()
-        self._jobs.put(job)
+        self._jobs.put((job, bodies))
 
     def _work(self) -> None:
         while True:
-            job = self._jobs.get()
+            job, bodies = self._jobs.get()
             _current.set(job[2]["id"])
             self._calls.run(*job)
             _current.set(NO_CALL)
+            unread = bodies.pop(job[1], None)
+            if unread is not None:
+                unread.put(b"")  # for whoever still waits for more of the body
+            del job, bodies, unread
             self._idle.release()
 
 
