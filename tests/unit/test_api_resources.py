@@ -199,6 +199,11 @@ async def test_the_entrance_leads_everywhere(api):
         assert (await api("GET", link)).status_code == 200
 
 
+async def test_the_entrance_says_what_can_run_here():
+    entrance = (await Client(runtimes=("python3.11", "nodejs"))("GET", "/v1")).json()
+    assert entrance["runtimes"] == ["python3.11", "nodejs"]
+
+
 async def test_metrics_are_prometheus_text(api):
     response = await api("GET", "/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -40,18 +40,20 @@ def create_app(
     clock: Clock | None = None,
     max_package: int = MAX_PACKAGE,
     healthy: Callable[[], bool] = lambda: True,
+    runtimes: Sequence[str] = (),
 ) -> Starlette:
     """The application.
 
     `perform` is the core with authorisation around it. `authenticate` says whose request it is, e.g. `auth.gate.Gate.authenticate`.
     `metrics` gives the text of `/metrics`. `max_package` is the limit of an upload in bytes. `healthy` is false while the server stops.
+    `runtimes` are those this server has, for clients that choose one.
     """
     context = Context(perform, authenticate, clock or SystemClock(), max_package)
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, []).append(endpoint)
     routes: list[BaseRoute] = [
-        *pages.routes(context, ENDPOINTS, metrics, healthy),
+        *pages.routes(context, ENDPOINTS, metrics, healthy, runtimes),
         *(Route(path, Resource(endpoints, context)) for path, endpoints in by_path.items()),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Edge)], exception_handlers={HTTPException: _no_such_path})

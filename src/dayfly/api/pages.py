@@ -56,7 +56,11 @@ class Page:
 
 
 def routes(
-    context: Context, endpoints: Sequence[Endpoint], metrics: Callable[[], str], healthy: Callable[[], bool]
+    context: Context,
+    endpoints: Sequence[Endpoint],
+    metrics: Callable[[], str],
+    healthy: Callable[[], bool],
+    runtimes: Sequence[str],
 ) -> list[BaseRoute]:
     """The routes of these pages."""
 
@@ -82,7 +86,7 @@ def routes(
             "health": "/healthz",
             "metrics": "/metrics",
         }
-        return _json({"name": "Dayfly", "version": __version__, "links": links})
+        return _json({"name": "Dayfly", "version": __version__, "runtimes": runtimes, "links": links})
 
     def health(identity: Identity) -> Response:
         return _json({"status": "ok"}) if healthy() else _json({"status": "stopping"}, 503)
