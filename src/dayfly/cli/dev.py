@@ -114,7 +114,7 @@ def _follow(session: Session, name: str) -> None:
     show = printer("table", names=False)
     own = Session(session.url, session.token, session.namespace)  # a connection of its own: this one stays busy
     try:
-        for line in followed(own, {"function": name}, time.time()):
+        for line in followed(own, {"function": name}):
             show(line)
     except Failure as failure:
         failure.show()

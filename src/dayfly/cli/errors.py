@@ -64,10 +64,6 @@ BY_KIND: dict[str, ExitCode] = {
 }
 """Last path segment of a problem's type (`dayfly.errors.DayflyError.kind`) -> exit code; the others are FAILED."""
 
-SHOWN = ("log", "output")
-"""Members of a problem that are printed below its message, beside `file` and `line`; the others are for programs."""
-
-
 class Failure(click.ClickException):
     """A command that cannot do what it was asked for."""
 
@@ -116,9 +112,8 @@ class Problem(Failure):
         if self.document.get("file"):
             line = self.document.get("line")
             text += f"\n  in {self.document['file']}" + (f", line {line}" if line else "")
-        for name in SHOWN:
-            if self.document.get(name):
-                text += "\n" + "\n".join(f"  | {line}" for line in str(self.document[name]).rstrip().split("\n"))
+        for line in self.document.get("log") or ():
+            text += f"\n  | {line}"
         return text
 
     def _advice(self) -> str:

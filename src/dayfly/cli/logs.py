@@ -18,7 +18,7 @@ import click
 from .errors import Problem, Unreachable
 from .options import Session, complete_functions, connected, output_option, since_option
 from .output import json_text, note, print_data
-from .sse import read_events
+from .sse import Event, read_events
 from .terminal import escape, use_colour
 
 RECONNECT = 1.0  # seconds between attempts to take up a broken stream
@@ -48,7 +48,7 @@ def logs(session: Session, name: str, follow: bool, since: float, limit: int, in
     show = printer(output, names=not name and not invocation)
     query = {"function": name, "invocation": invocation}
     if follow:
-        for line in followed(session, query, since or time.time()):
+        for line in followed(session, query, since):
             show(line)
         return
     found = session.client.items(session.path("logs"), {**query, "since": since})
@@ -59,15 +59,20 @@ def logs(session: Session, name: str, follow: bool, since: float, limit: int, in
         note("No lines" + (f" of {name}" if name else "") + ". To wait for some: dayfly logs -f")
 
 
-def followed(session: Session, query: dict[str, str], since: float) -> Iterator[Json]:
-    """Lines as they come, across restarts of the server. Raises Unreachable when it stays away."""
+def followed(session: Session, query: dict[str, str], since: float = 0.0) -> Iterator[Json]:
+    """Lines as they come, from `since` or from now on, across restarts of the server: the id of the last event says
+    where to go on. Raises Unreachable when the server stays away."""
+    began = time.monotonic()
     failures = 0
+    last = ""
     while True:
+        # An age, not a time: the server's clock may differ from ours.
+        start = f"{since:.6f}" if since else f"{time.monotonic() - began:.0f}s"
         try:
-            for line in _stream(session, {**query, "since": f"{since:.6f}", "follow": "true"}):
+            for event in _stream(session, {**query, "since": start, "follow": "true"}, last):
                 failures = 0
-                since = max(since, line.get("time", 0.0) + 1e-6)
-                yield line
+                last = event.id
+                yield json.loads(event.data)
             return
         except Unreachable:
             failures += 1
@@ -78,9 +83,9 @@ def followed(session: Session, query: dict[str, str], since: float) -> Iterator[
             time.sleep(RECONNECT)
 
 
-def _stream(session: Session, query: dict[str, str]) -> Iterator[Json]:
-    accept = (("accept", "text/event-stream"),)
-    with session.client.open("GET", session.path("logs"), query=query, headers=accept, timeout=None) as answer:
+def _stream(session: Session, query: dict[str, str], last: str) -> Iterator[Event]:
+    headers = [("accept", "text/event-stream"), *([("last-event-id", last)] if last else [])]
+    with session.client.open("GET", session.path("logs"), query=query, headers=headers, timeout=None) as answer:
         if answer.status >= 400:
             raise answer.problem()
         for event in read_events(answer.chunks()):
@@ -89,7 +94,7 @@ def _stream(session: Session, query: dict[str, str]) -> Iterator[Json]:
                 raise Problem(document.get("status", 500), document)
             if event.name == "end":
                 return
-            yield json.loads(event.data)
+            yield event
 
 
 def printer(output: str, *, names: bool) -> Callable[[Json], None]:

@@ -13,22 +13,25 @@ LINE_LIMIT = 4 << 20  # bytes; a longer one is no event of ours
 class Event(NamedTuple):
     name: str
     data: str
+    id: str = ""
 
 
 def read_events(chunks: Iterable[bytes]) -> Iterator[Event]:
     """The events in a stream of bytes; comments are skipped. Raises Unreachable for a line without an end."""
-    name = "message"
+    name, identifier = "message", ""
     data: list[str] = []
     for line in _lines(chunks):
         if not line:
             if data:
-                yield Event(name, "\n".join(data))
+                yield Event(name, "\n".join(data), identifier)
             name, data = "message", []
             continue
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "event":
             name = value
+        elif field == "id":
+            identifier = value  # stays for the events that follow, until another is given
         elif field == "data":
             data.append(value)
 
