@@ -9,10 +9,10 @@ import pytest
 from tests.support.api_client import CODE, HELLO, ID, NS, Client
 
 from dayfly import actions, errors
-from dayfly.api.serve import MAX_UPLOADS
 from dayfly.auth.gate import Gate
 from dayfly.auth.tokens import Keyring, new_token
 from dayfly.model.identity import LOCAL, Identity
+from dayfly.testing.clock import settle
 
 pytestmark = pytest.mark.anyio
 
@@ -163,26 +163,26 @@ async def test_a_stream_over_the_limit_is_cut_off():
     assert sent <= 1200
 
 
-async def test_archives_in_memory_are_counted():
-    api = Client()
+async def test_bodies_in_memory_are_bounded_together():
+    api = Client(max_bodies=1000)
     go_on = asyncio.Event()
 
     async def slow():
-        yield b"x"
+        yield b"x" * 400
         await go_on.wait()
 
     async def upload(body):
         return await api("POST", NS + "/packages", content=body, headers={"content-type": "application/zip"})
 
-    slow_ones = [asyncio.create_task(upload(slow())) for _ in range(MAX_UPLOADS)]
-    for _ in range(50):
-        await asyncio.sleep(0)
-    refused = await upload(b"one too many")
-    assert refused.status_code == 429
-    assert refused.headers["retry-after"] == "1"
+    slow_ones = [asyncio.create_task(upload(slow())) for _ in range(2)]
+    await settle()
+    for refused in (await upload(b"x" * 201), await api("PUT", HELLO, content=b" " * 201, headers=JSON)):
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+    assert (await upload(b"x" * 200)).status_code == 201
     go_on.set()
-    assert {(await task).status_code for task in slow_ones} == {200, 201}
-    assert (await upload(b"now there is room")).status_code == 201
+    assert [(await task).status_code for task in slow_ones] == [201, 200]
+    assert (await upload(b"x" * 1000)).status_code == 201  # all of it is free again
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from ..clock import Clock, SystemClock
 from ..errors import NotFound
 from . import functions, instances, invocations, logs, namespaces, packages, pages, revisions, secrets, usage
+from .body import MAX_BODIES, Budget
 from .edge import Edge, request_id
 from .endpoint import V1, Endpoint, Perform
 from .problems import problem_response
@@ -39,16 +40,18 @@ def create_app(
     *,
     clock: Clock | None = None,
     max_package: int = MAX_PACKAGE,
+    max_bodies: int = MAX_BODIES,
     healthy: Callable[[], bool] = lambda: True,
     runtimes: Sequence[str] = (),
 ) -> Starlette:
     """The application.
 
     `perform` is the core with authorisation around it. `authenticate` says whose request it is, e.g. `auth.gate.Gate.authenticate`.
-    `metrics` gives the text of `/metrics`. `max_package` is the limit of an upload in bytes. `healthy` is false while the server stops.
+    `metrics` gives the text of `/metrics`. `max_package` is the limit of an upload, `max_bodies` of all request
+    bodies in memory, in bytes. `healthy` is false while the server stops.
     `runtimes` are those this server has, for clients that choose one.
     """
-    context = Context(perform, authenticate, clock or SystemClock(), max_package)
+    context = Context(perform, authenticate, clock or SystemClock(), Budget(max_bodies), max_package)
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, []).append(endpoint)

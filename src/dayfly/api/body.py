@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
-from ..errors import BadInput, TooLarge, UnsupportedMedia
+from ..errors import BadInput, Throttled, TooLarge, UnsupportedMedia
 
 S = TypeVar("S", bound=Struct)
 
 MAX_DOCUMENT = 8 << 20  # bytes of a JSON body
+MAX_BODIES = 256 << 20  # bytes of all bodies in memory
 JSON = ("application/json",)
 ARCHIVE = ("application/zip", "application/octet-stream")
 
@@ -25,7 +26,34 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<place>.+)`| - at (?P<key>`key`
 _UNKNOWN = re.compile(r"unknown field `([^`]{1,100})`")
 
 
-async def read_body(request: Request, limit: int, media_types: tuple[str, ...]) -> bytes:
+Take = Callable[[int], None]  # claims that many bytes more
+
+
+class Budget:
+    """Memory for the bodies of all requests together, so that many of a size that is allowed do no harm."""
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+
+    @contextmanager
+    def claim(self) -> Iterator[Take]:
+        """Gives a function to claim bytes with; what was claimed is free again at the end. It raises errors.Throttled."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self.free:
+                raise Throttled("Too much is being uploaded at once.", hint="Try again in a moment.", retry_after=1)
+            self.free -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.free += taken
+
+
+async def read_body(request: Request, limit: int, media_types: tuple[str, ...], take: Take) -> bytes:
     """The whole body. Raises errors.TooLarge as soon as the limit is known to be passed, errors.UnsupportedMedia for another type."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
@@ -38,6 +66,7 @@ async def read_body(request: Request, limit: int, media_types: tuple[str, ...]) 
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            take(len(chunk))
             chunks.append(chunk)
     if size:
         _check_type(request, media_types)

@@ -18,31 +18,30 @@ from starlette.types import Receive, Scope, Send
 
 from ..actions import Action
 from ..clock import Clock
-from ..errors import BadInput, DayflyError, Internal, MethodNotAllowed, Throttled
+from ..errors import BadInput, DayflyError, Internal, MethodNotAllowed
 from ..model.identity import Identity
 from . import body
 from .edge import request_id
-from .endpoint import Ask, Endpoint, Fields, Perform
+from .endpoint import Endpoint, Fields, Perform
 from .problems import problem_response
 from .query import read_path, read_query
 
 Authenticate = Callable[[Iterable[tuple[bytes, bytes]], str, str, str], Identity]  # headers, host, peer, method
 
 MAX_PACKAGE = 50 << 20  # bytes of an uploaded archive
-MAX_UPLOADS = 4  # archives in memory at the same time
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Context:
-    """What all paths share. `uploads` counts the archives being received."""
+    """What all paths share."""
 
     perform: Perform
     authenticate: Authenticate
     clock: Clock
+    bodies: body.Budget
     max_package: int = MAX_PACKAGE
-    uploads: int = 0
 
     def identify(self, request: Request) -> Identity:
         """Who sends this request. Raises errors.Unauthenticated or errors.Forbidden."""
@@ -86,32 +85,23 @@ class Resource:
         def ask(action: Action) -> Awaitable[Any]:
             return context.perform(action, identity)
 
-        if endpoint.body is not None:
-            document = body.decode_document(await body.read_body(request, body.MAX_DOCUMENT, body.JSON), endpoint.body)
-            fields |= {name: getattr(document, name) for name in document.__struct_fields__}
-        if endpoint.upload:
-            return await self._upload(endpoint, request, fields, ask)
-        if endpoint.answer is not None:
-            return await endpoint.answer(endpoint, request, fields, ask, context.clock)
-        return show(endpoint, await ask(endpoint.action(**fields)))
+        with context.bodies.claim() as take:
+            if endpoint.body is not None:
+                data = await body.read_body(request, body.MAX_DOCUMENT, body.JSON, take)
+                document = body.decode_document(data, endpoint.body)
+                fields |= {name: getattr(document, name) for name in document.__struct_fields__}
+            elif endpoint.upload:
+                fields[endpoint.upload] = await body.read_body(request, context.max_package, body.ARCHIVE, take)
+                if not fields[endpoint.upload]:
+                    raise BadInput("The body is empty.", hint="Send a zip archive or one source file.")
+            if endpoint.answer is not None:
+                return await endpoint.answer(endpoint, request, fields, ask, context.clock)
+            return show(endpoint, await ask(endpoint.action(**fields)))
 
     def _parameters(self, endpoint: Endpoint, request: Request) -> Fields:
         now = self._context.clock.now()
         fields = read_path(request.path_params, endpoint.path_parameters, now)
         return fields | read_query(request.scope["query_string"], endpoint.query_parameters, now)
-
-    async def _upload(self, endpoint: Endpoint, request: Request, fields: Fields, ask: Ask) -> Response:
-        context = self._context
-        if context.uploads >= MAX_UPLOADS:
-            raise Throttled("Too many uploads are under way.", hint="Try again when one has ended.", retry_after=1)
-        context.uploads += 1
-        try:
-            data = await body.read_body(request, context.max_package, body.ARCHIVE)
-            if not data:
-                raise BadInput("The body is empty.", hint="Send a zip archive or one source file.")
-            return show(endpoint, await ask(endpoint.action(**fields | {endpoint.upload: data})))
-        finally:
-            context.uploads -= 1
 
 
 def show(endpoint: Endpoint, outcome: Any) -> Response:
