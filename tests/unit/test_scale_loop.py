@@ -147,3 +147,32 @@ async def test_warming_leaves_a_free_instance_and_the_next_call_is_not_cold() ->
     await world.run(1)
     assert world.clients[0].results[0].cold is False
     assert world.pool.group(world.target).load.level == 0
+
+
+async def test_a_daily_habit_is_learnt_across_the_instances_that_come_and_go() -> None:
+    world = World(revision())
+    world.loop.start()
+    for _ in range(8):
+        world.call(0.01)
+        await world.run(1)
+        world.pool.group(world.target).cold_cost_s = 2.0
+        await world.run(1799)
+    assert world.loop._habits["default/hello"].seen.count >= 6
+    starts = len(world.sandbox.boxes)
+    world.call(0.01)
+    await world.run(1)
+    assert len(world.sandbox.boxes) == starts, "an instance was there already"
+    assert world.clients[-1].endings == 1
+    assert world.clients[-1].results[0].timings.cold == 0.0
+
+
+async def test_what_was_evicted_does_not_come_back_by_itself() -> None:
+    world = World(revision())
+    world.loop.start()
+    world.call(0.01)
+    await world.run(45)
+    [box] = world.alive
+    world.pool.group(world.target).retire(world.pool.group(world.target).idle[0])
+    await world.run(5)
+    assert box.destroyed
+    assert world.alive == []

@@ -96,14 +96,14 @@ class Call:
         self.instance = instance
         now = self.dispatcher.clock.monotonic()
         self._assigned = now
-        self._cold = cold = instance.fresh
+        self._cold = cold = instance.fresh and instance.ready_mono >= self._queued
+        instance.fresh = False
         timeout = self.revision.config.timeout_s
         invoke = self.invoke
         if 0 < invoke.timeout_s < timeout:
             timeout = invoke.timeout_s
         self.deadline = now + timeout
         if cold:
-            instance.fresh = False
             started = max(instance.created_mono, self._queued)
             self.timings = Timings(started - self._queued, instance.ready_mono - started, instance.init_s)
         elif now - self._queued > 0.0005:

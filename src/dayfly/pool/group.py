@@ -47,7 +47,7 @@ class Group:
         self.waiting: deque[Waiter] = deque()
         self.gave_up = 0  # waiters in the queue that are done already
         self.starting = 0
-        self.load = ConcurrencyIntegral()
+        self.load = ConcurrencyIntegral(pool.clock.monotonic())
         self.service_s = 0.0  # moving average of what a call takes
         self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
         self.draining = False  # superseded or deleted: instances end as they fall idle
@@ -124,6 +124,7 @@ class Group:
                 waiter.assigned(instance)
                 return
         self.free.give(instance)
+        instance.used = self.pool.evictor.clock
         if instance.inflight == 0:
             instance.idle_since = now
             instance.move(State.IDLE)

@@ -32,6 +32,7 @@ class Instance:
         "ready_mono",
         "slots",
         "state",
+        "used",
     )
 
     def __init__(self, identifier: str, group: Group, slots: int, now: float, monotonic: float) -> None:
@@ -48,6 +49,7 @@ class Instance:
         self.idle_since = monotonic
         self.init_s = 0.0
         self.memory_kb = 0
+        self.used = 0.0  # the evictor's clock when a call ended here last
         self.exit: Exit | None = None
         self.box: Box  # set by the group as soon as the sandbox has made it
         self.on_gone: Callable[[], None] | None = None

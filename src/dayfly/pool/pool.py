@@ -163,6 +163,7 @@ class Pool:
                 frequency=sum(i.calls for i in other.instances.values()),
                 cost=other.cold_cost_s or 0.01,
                 size=instance.memory_kb / 1024 or limits.instance_mb,
+                used=instance.used,
             )
             for other in self.groups.values()
             if len(other.instances) > other.config.min_instances

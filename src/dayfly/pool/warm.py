@@ -38,6 +38,5 @@ async def warm(pool: Pool, revision: Revision) -> None:
             trial.done = True
             group.forsake()
             raise
-    instance.fresh = False  # whoever calls next does not wait for a start
     group.release(instance)
     group.reserve(revision.config.min_instances)

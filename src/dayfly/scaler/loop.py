@@ -1,43 +1,59 @@
 """Applies the decisions: every two seconds, for each revision that is running or was lately, look and act.
 
     load       the pool's integral of calls in flight -> averages over 60 s and 6 s
-    reserve    the KPA says how many instances that load needs; missing ones are started ahead of the next call
-    shrink     idle instances above that number go, the least recently used first, once they have been idle for SURPLUS_IDLE
-    zero       the last one stays as long as the function's keep-alive windows say, and comes back when they say
+    reserve    the KPA says how many instances that load needs
+    keep       the function's habit says how long its last instance stays, and whether it comes back by itself
+    act        `plan` puts the two together: so many to start, so many of the longest idle to retire
 
 What a call needs at once it gets at once from the pool itself; this loop only sees to the reserve. With 10,000 functions deployed it
-looks at those with instances, load, or a pre-warm to come.
+looks at those with instances, load, or a pre-warm to come. A function's habit (its histogram of idle times, what its start costs, since
+when it is idle) outlives its instances and its revisions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..clock import Clock, Timer
-from .keepalive import IdleHistogram, KeepSpec, Windows, keep_for
+from .keepalive import IdleHistogram, KeepSpec, Windows, keep_for, spare_for
 from .kpa import TICK, KpaSpec, KpaState, decide
+from .plan import plan
 from .windows import LoadHistory
 
 if TYPE_CHECKING:
     from ..pool.group import Group
     from ..pool.pool import Pool
 
-SURPLUS_IDLE: Final = 10.0  # seconds an instance above the KPA's number is idle before it goes
+_NEVER = Windows(0.0, 0.0)
+HABITS = 50_000  # functions whose habit is remembered
+
+
+class _Habit:
+    """What is known of a function's idle times and starts."""
+
+    __slots__ = ("cold_cost_s", "idle_from", "seen")
+
+    def __init__(self) -> None:
+        self.seen = IdleHistogram()
+        self.cold_cost_s = 0.0
+        self.idle_from: float | None = None  # only while none of its revisions is looked at
 
 
 class _Scale:
-    """What the loop remembers of one revision."""
+    """What the loop remembers of one revision while it looks at it."""
 
-    __slots__ = ("area", "group", "history", "idle_from", "kpa", "state", "windows")
+    __slots__ = ("area", "group", "habit", "history", "idle_from", "kpa", "state", "windows")
 
-    def __init__(self, group: Group, spec: KpaSpec) -> None:
+    def __init__(self, group: Group, habit: _Habit) -> None:
+        config = group.config
         self.group = group
-        self.kpa = spec
+        self.habit = habit
+        self.kpa = KpaSpec(target=config.concurrency, min_scale=config.min_instances, max_scale=config.max_instances)
         self.state = KpaState(initialized=True)
         self.history = LoadHistory()
         self.area = 0.0
-        self.idle_from: float | None = None
-        self.windows: Windows | None = None
+        self.windows = _NEVER
+        self.idle_from, habit.idle_from = habit.idle_from, None
 
 
 class ScaleLoop:
@@ -48,7 +64,7 @@ class ScaleLoop:
         self._clock = clock
         self._keep = keep or KeepSpec()
         self._scales: dict[str, _Scale] = {}
-        self._idle: dict[str, IdleHistogram] = {}  # by function: habits outlive a revision
+        self._habits: dict[str, _Habit] = {}
         self._timer: Timer | None = None
 
     def start(self) -> None:
@@ -69,64 +85,63 @@ class ScaleLoop:
         for key, group in list(self._pool.groups.items()):
             scale = self._scales.get(key)
             if scale is None or scale.group is not group:
-                scale = self._scales[key] = _Scale(group, self._spec(group))
+                scale = self._scales[key] = _Scale(group, self._habit(group))
             self._look(scale, now)
-            if not group.instances and not group.waiting and scale.history.idle and scale.windows is None:
-                del self._scales[key]
+            if self._over(scale, now):
                 self._pool.groups.pop(key, None)
-        for key in [key for key in self._scales if key not in self._pool.groups]:
-            del self._scales[key]
+        for key in [key for key, scale in self._scales.items() if self._pool.groups.get(key) is not scale.group]:
+            scale = self._scales.pop(key)
+            scale.habit.idle_from = scale.idle_from
 
-    @staticmethod
-    def _spec(group: Group) -> KpaSpec:
-        config = group.config
-        return KpaSpec(target=config.concurrency, min_scale=config.min_instances, max_scale=config.max_instances)
+    def _habit(self, group: Group) -> _Habit:
+        key = f"{group.revision.namespace}/{group.revision.function}"
+        habit = self._habits.get(key)
+        if habit is None:
+            if len(self._habits) >= HABITS:
+                self._habits.pop(next(iter(self._habits)))
+            habit = self._habits[key] = _Habit()
+        return habit
 
     def _look(self, scale: _Scale, now: float) -> None:
-        group = scale.group
+        group, habit = scale.group, scale.habit
         area = group.load.at(now)
         scale.history.record(now, area)
-        called = area > scale.area or group.load.level > 0
-        scale.area = area
         stable, panic = scale.history.average(60.0), scale.history.average(scale.kpa.panic_window_s)
-        decision, scale.state = decide(scale.kpa, scale.state, stable, panic, group.alive, now, reachable=not group.draining)
-        if called:
-            self._called(scale, now)
-        wanted = decision.desired
-        if not group.draining:
-            wanted = max(wanted, group.config.min_instances, self._kept(scale, now))
-            if wanted > group.alive and (called or not group.instances or wanted <= group.config.min_instances):
-                group.reserve(wanted)
-        for instance in group.idle[: max(0, group.alive - wanted)]:
-            if now - instance.idle_since >= SURPLUS_IDLE or group.draining:
-                group.retire(instance)
+        ready = group.alive - group.starting
+        decision, scale.state = decide(scale.kpa, scale.state, stable, panic, ready, now, reachable=not group.draining)
+        habit.cold_cost_s = group.cold_cost_s or habit.cold_cost_s
+        if area > scale.area or group.load.level > 0:
+            if scale.idle_from is not None:
+                habit.seen.observe(now - scale.idle_from, self._keep)
+            scale.idle_from = None
+        scale.area = area
+        idle_s = None
+        if group.load.level == 0:
+            if scale.idle_from is None:
+                scale.idle_from = group.load.changed
+                scale.windows = keep_for(habit.seen, habit.cold_cost_s or None, self._keep)
+            idle_s = now - scale.idle_from
+        idle = group.idle
+        todo = plan(
+            reserve=0 if group.draining else max(decision.desired, group.config.min_instances),
+            windows=_NEVER if group.draining else scale.windows,
+            idle_s=idle_s,
+            alive=ready,
+            starting=group.starting,
+            idle_ages=[now - instance.idle_since for instance in idle],
+            max_instances=group.config.max_instances,
+            spare_s=spare_for(habit.cold_cost_s or None, self._keep),
+        )
+        if todo.start:
+            group.reserve(group.alive + todo.start)
+        for instance in idle[: todo.retire]:
+            group.retire(instance)
 
-    def _called(self, scale: _Scale, now: float) -> None:
-        """There were calls since the last look: note how long it had been idle before."""
-        if scale.idle_from is not None:
-            self._histogram(scale.group).observe(now - scale.idle_from, self._keep)
-        scale.idle_from = None
-        scale.windows = None
-
-    def _kept(self, scale: _Scale, now: float) -> int:
-        """1 while the keep-alive windows want an instance although nothing calls it."""
+    def _over(self, scale: _Scale, now: float) -> bool:
+        """Whether nothing of this revision is left to look after."""
         group = scale.group
-        if group.load.level > 0:
-            return 1
-        if scale.idle_from is None:
-            scale.idle_from = group.load.changed
-            scale.windows = keep_for(self._histogram(group), group.cold_cost_s or None, self._keep)
-        idle = now - scale.idle_from
-        if scale.windows is None:
-            return 0
-        warm = scale.windows.warm_at(idle)
-        if not warm and scale.windows.next_change(idle) is None:
-            scale.windows = None  # it will not come back by itself
-        return 1 if warm else 0
-
-    def _histogram(self, group: Group) -> IdleHistogram:
-        key = f"{group.revision.namespace}/{group.revision.function}"
-        seen = self._idle.get(key)
-        if seen is None:
-            seen = self._idle[key] = IdleHistogram()
-        return seen
+        if group.instances or group.waiting or group.load.level > 0 or not scale.history.idle:
+            return False
+        if group.draining or scale.idle_from is None:
+            return True
+        return scale.windows.next_change(now - scale.idle_from) is None
