@@ -11,9 +11,9 @@ import pytest
 
 from dayfly import errors
 from dayfly.model.call import Invocation, Mode, Status, Timings
-from dayfly.observe import recorder as module
-from dayfly.observe.recorder import Recorder
+from dayfly.observe.recorder import PRUNE_IDLE, Recorder
 from dayfly.observe.records import Filter
+from dayfly.observe.slices import FLUSH_PATIENCE, SLICE, SLICES
 from dayfly.store import queries
 from dayfly.store.port import Statement
 from dayfly.store.sqlite import SqliteStore
@@ -110,7 +110,7 @@ async def test_a_slice_goes_out_when_it_is_full_or_after_a_fifth_of_a_second(
     recorder: Recorder, store: Stuck, clock: FakeClock
 ) -> None:
     store.waiting = []
-    for _ in range(module.SLICE + 1):
+    for _ in range(SLICE + 1):
         recorder.record(call())
     assert len(store.waiting) == 1
     clock.advance(0.19)
@@ -218,15 +218,15 @@ async def test_a_disk_that_is_behind_costs_detail_but_not_a_millisecond_of_usage
     seen: list[int] = []
     recorder.observe(lambda batch: seen.append(len(batch)))
     store.waiting = []
-    total = module.SLICE * module.SLICES + 1000
+    total = SLICE * SLICES + 1000
     for _ in range(total):
         recorder.record(call())
     clock.advance(5.0)
-    assert len(store.waiting) == module.SLICES
+    assert len(store.waiting) == SLICES
     assert recorder.dropped == 1000
     recorder.record(call())
     clock.advance(5.0)
-    assert len(store.waiting) == module.SLICES  # a slice that is not full waits for the disk
+    assert len(store.waiting) == SLICES  # a slice that is not full waits for the disk
     store.let_go()
     await store.commit()
     clock.advance(1.0)
@@ -240,7 +240,7 @@ async def test_a_disk_that_is_behind_costs_detail_but_not_a_millisecond_of_usage
 async def test_a_reader_of_usage_is_not_hung_up_by_a_stuck_disk(recorder: Recorder, store: Stuck, clock: FakeClock) -> None:
     store.waiting = []
     recorder.record(call())
-    await asyncio.gather(recorder.flush(), clock.pass_time(module.FLUSH_PATIENCE))
+    await asyncio.gather(recorder.flush(), clock.pass_time(FLUSH_PATIENCE))
     assert len(store.waiting) == 1
 
 
@@ -251,11 +251,11 @@ async def test_retention_by_count_and_by_age(store: Stuck, clock: FakeClock) -> 
         recorder.record(call())
         await recorder.flush()
     await recorder.flush()
-    clock.advance(module.PRUNE_IDLE)
+    clock.advance(PRUNE_IDLE)
     await settle()
     found, _ = await page(recorder, limit=1000)
     assert len(found) == 100
-    clock.advance(1000.0 + module.PRUNE_IDLE)
+    clock.advance(1000.0 + PRUNE_IDLE)
     await store.commit()
     assert (await page(recorder))[0] == []
     assert (await recorder.usage("default", since=START - 3600)).requests == 500  # usage is kept

@@ -75,9 +75,6 @@ class Ledger:
         """The lines as the JSON array that the query `usage_add` takes."""
         return msgspec.json.encode([(*key, *values) for key, values in self._lines.items()]).decode()
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
 
 def price(
     sums: Sums, sheet: PriceSheet, *, namespace: str, function: str = "", since: float = 0.0, until: float = 0.0

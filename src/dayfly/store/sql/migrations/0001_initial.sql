@@ -73,7 +73,7 @@ CREATE TABLE logs (
     time       REAL NOT NULL,
     body       TEXT NOT NULL -- model.log.LogLine as JSON
 );
-CREATE INDEX logs_by_function ON logs (namespace, function, seq);
+CREATE INDEX logs_by_function ON logs (namespace, function, seq, time);
 CREATE INDEX logs_by_invocation ON logs (invocation, seq) WHERE invocation <> '';
 
 -- The queue of asynchronous calls. What is big (call, answer) stands apart, so that a change of state rewrites a small row.
@@ -128,6 +128,9 @@ CREATE TABLE sums (
 ) WITHOUT ROWID;
 INSERT INTO sums (name, value) VALUES ('log_bytes', 0), ('queue_bytes', 0), ('queue_result_bytes', 0), ('queue_ended', 0);
 
+CREATE TRIGGER logs_out AFTER DELETE ON logs BEGIN
+    UPDATE sums SET value = value - length(old.body) WHERE name = 'log_bytes';
+END;
 CREATE TRIGGER queue_calls_in AFTER INSERT ON queue_calls BEGIN
     UPDATE sums SET value = value + length(new.body) WHERE name = 'queue_bytes';
 END;
