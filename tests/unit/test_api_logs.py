@@ -261,6 +261,17 @@ async def test_an_error_in_the_middle_is_an_event(api):
     assert event[2]["status"] == 503
 
 
+async def test_a_fault_of_ours_in_the_middle_is_logged_not_told(api, caplog):
+    source, follower = Source(api), Follower(api)
+    source.queue.put_nowait(RuntimeError("the secret is 42"))
+    await follower.task
+    text = b"".join(follower.received).decode()
+    assert events(text)[0][2]["status"] == 500
+    assert "42" not in text
+    assert "the secret is 42" in caplog.text
+    assert source.closed
+
+
 async def test_a_server_that_stops_closes_the_source(api):
     source, follower = Source(api), Follower(api)
     await settle()

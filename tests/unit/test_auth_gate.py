@@ -83,6 +83,14 @@ def test_names_that_the_operator_vouches_for_are_ours():
         enter(gate, host="x.faas.example")
 
 
+def test_a_star_stands_for_all_names_below():
+    gate = Gate(hosts=["*.fn.example"])
+    assert enter(gate, host="hello.default.fn.example:8000") is LOCAL
+    for host in ("fn.example", "xfn.example", "fn.example.evil.example", "*.evil.example"):
+        with pytest.raises(Forbidden):
+            enter(gate, host=host)
+
+
 @pytest.mark.parametrize("peer", ["192.168.0.7", "10.0.0.1", "2001:db8::1", "garbage"])
 def test_other_machines_are_refused_where_nobody_logs_in(peer):
     with pytest.raises(Unauthenticated, match="its own machine"):

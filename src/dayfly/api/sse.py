@@ -8,6 +8,7 @@ Whatever ends the stream (the source, the client, an error) also closes the sour
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -17,9 +18,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..clock import Clock
-from ..errors import DayflyError
+from ..errors import DayflyError, Internal
 
 HEARTBEAT = 15.0  # seconds
+
+log = logging.getLogger(__name__)
 
 Encode = Callable[[Any], bytes]  # item -> event; empty: leave it out
 
@@ -50,6 +53,12 @@ async def stream(source: AsyncIterator[Any], encode: Encode, clock: Clock) -> As
                 return
             except DayflyError as error:
                 yield event("error", error.problem())
+                return
+            except Exception:
+                log.exception("a stream of events broke")
+                yield event(
+                    "error", Internal("Dayfly failed in the middle of this stream.", hint="Its log has the reason.").problem()
+                )
                 return
             coming = None
             if piece := encode(item):

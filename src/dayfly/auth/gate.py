@@ -28,11 +28,13 @@ REMEMBERED = 256  # names of hosts and peers whose answer is kept
 
 
 class Gate:
-    """`keyring`: None when nobody has to log in. `hosts`: further names under which this server may be addressed."""
+    """`keyring`: None when nobody has to log in. `hosts`: further names of this server; `*.name` stands for all below a name."""
 
     def __init__(self, keyring: Keyring | None = None, *, hosts: Iterable[str] = ()) -> None:
         self._keyring = keyring
-        self._told = frozenset(host_name(host) for host in hosts) - {""}
+        names = [name for host in hosts if (name := host_name(host))]
+        self._told = frozenset(names)
+        self._below = tuple(name[1:] for name in names if name.startswith("*."))
         self._ours: set[str] = set()  # authorities (with port) that were found to be ours
         self._near = {""}  # peers that were found to be on this machine; a Unix socket has no address
 
@@ -100,7 +102,7 @@ class Gate:
 
     def _is_ours(self, authority: str) -> bool:
         name = host_name(authority)
-        return name in self._told or is_loopback(name)
+        return name in self._told or name.endswith(self._below) or is_loopback(name)
 
     def _remember_host(self, host: str) -> bool:
         if not self._is_ours(host):
