@@ -85,7 +85,7 @@ class Server:
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.delivery = Delivery(self.queue, self.dispatcher.invoke, self._profile_of)
-        self.history = History(self.dispatcher, self.recorder, self.queue, self.pool, settings.prices)
+        self.history = History(self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices)
         self.deployer = Deployer(
             self.store,
             self.registry,
@@ -113,8 +113,8 @@ class Server:
             a.GetInvocation: history.get,
             a.GetResult: history.result,
             a.ListInvocations: history.list,
-            a.ReadLogs: self.logs.read,
-            a.FollowLogs: self.logs.follow,
+            a.ReadLogs: history.read_logs,
+            a.FollowLogs: history.follow_logs,
             a.PutPackage: self._put_package,
             a.PutFunction: self.deployer.put,
             a.GetFunction: functions.get,
@@ -146,6 +146,7 @@ class Server:
         await self.registry.load()
         await self.namespaces.load()
         await self.recorder.open()
+        await self.logs.open()
         await asyncio.to_thread(self.packages.open)
         await self.sandbox.open()
         adopted = await self.pool.adopt(self._claim)

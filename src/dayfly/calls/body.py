@@ -34,8 +34,6 @@ def event_body(invoke: Invoke) -> None:
     try:
         _check_json(body)
     except msgspec.DecodeError as error:
-        raise BadInput(
-            f"the body is not JSON: {error}", hint="Send one JSON value, e.g. {\"name\": \"Ada\"}."
-        ) from None
+        raise BadInput(f"the body is not JSON: {error}", hint='Send one JSON value, e.g. {"name": "Ada"}.') from None
     except UnicodeDecodeError:
         raise BadInput("the body is not JSON: it is not UTF-8") from None

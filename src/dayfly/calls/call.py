@@ -48,7 +48,6 @@ class Call:
         "_drained",
         "_http_status",
         "_queued",
-        
         "_stream",
         "_upload",
         "client",

@@ -182,5 +182,3 @@ class Collector:
     def on_failure(self, error: DayflyError) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-
-

@@ -5,22 +5,28 @@ A call is looked for where it is now: under way, in the queue, or written down.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from msgspec.structs import replace
 
 from ..actions import (
     CancelInvocation,
+    FollowLogs,
     GetInvocation,
     GetResult,
     GetUsage,
     ListInstances,
     ListInvocations,
     Page,
+    ReadLogs,
 )
 from ..errors import NotFound
 from ..events.queue import AsyncQueue
 from ..model.call import Invocation, Result, Status, Timings
 from ..model.instance import InstanceInfo
+from ..model.log import LogLine
 from ..model.usage import PriceSheet, Usage
+from ..observe.logs import LogStore
 from ..observe.recorder import Recorder
 from ..observe.records import Filter
 from ..pool.pool import Pool
@@ -31,9 +37,18 @@ from .dispatcher import Dispatcher
 class History:
     """Performs the reading actions on calls, and CancelInvocation."""
 
-    def __init__(self, dispatcher: Dispatcher, recorder: Recorder, queue: AsyncQueue, pool: Pool, prices: PriceSheet) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        recorder: Recorder,
+        logs: LogStore,
+        queue: AsyncQueue,
+        pool: Pool,
+        prices: PriceSheet,
+    ) -> None:
         self._dispatcher = dispatcher
         self._recorder = recorder
+        self._logs = logs
         self._queue = queue
         self._pool = pool
         self._prices = prices
@@ -93,6 +108,20 @@ class History:
             return None
         return await self.get(GetInvocation(namespace=action.namespace, id=action.id))
 
+    async def read_logs(self, action: ReadLogs) -> Page[LogLine]:
+        lines, cursor = await self._logs.read(
+            action.namespace,
+            action.function,
+            action.invocation,
+            since=action.since,
+            limit=action.limit,
+            cursor=action.cursor,
+        )
+        return Page(items=tuple(lines), cursor=cursor)
+
+    async def follow_logs(self, action: FollowLogs) -> AsyncIterator[LogLine]:
+        return self._logs.follow(action.namespace, action.function, action.invocation, since=action.since)
+
     async def usage(self, action: GetUsage) -> Usage:
         return await self._recorder.usage(
             action.namespace, action.function, since=action.since, until=action.until, sheet=self._prices
@@ -127,4 +156,3 @@ def running(call: Call) -> Invocation:
         instance=call.instance.id if call.instance is not None else "",
         attempt=invoke.attempt,
     )
-

@@ -36,7 +36,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Pool:
     """Groups by revision key, and the bounds over all of them."""
 
-    def __init__(self, sandbox: Sandbox, clock: Clock, environment: Callable[[Revision], dict[str, str]], limits: Limits) -> None:
+    def __init__(
+        self, sandbox: Sandbox, clock: Clock, environment: Callable[[Revision], dict[str, str]], limits: Limits
+    ) -> None:
         self.sandbox = sandbox
         self.clock = clock
         self.limits = limits

@@ -180,9 +180,7 @@ def check_config(config: Config, profile: Profile) -> None:
     if config.memory_mb > profile.max_memory_mb:
         raise BadInput(f"memory_mb {config.memory_mb} is more than {profile.max_memory_mb}")
     if config.runtime not in ("nodejs", "provided") and not re.match(r"python3\.(8|9|1[0-3])\Z", config.runtime):
-        raise BadInput(
-            f"there is no runtime {config.runtime!r}", hint="Use python3.8 ... python3.13, nodejs or provided."
-        )
+        raise BadInput(f"there is no runtime {config.runtime!r}", hint="Use python3.8 ... python3.13, nodejs or provided.")
     reserved = [name for name in (*config.env, *config.secrets) if name.startswith("DAYFLY_")]
     if reserved:
         raise BadInput(f"the environment variable {reserved[0]} belongs to the platform", hint="Choose another name.")

@@ -31,9 +31,7 @@ class Namespaces:
     Secret values are kept in memory as well: a cold start must not wait for the disk.
     """
 
-    def __init__(
-        self, store: Store, registry: Registry, clock: Clock, secret_changed: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Clock, secret_changed: Callable[[str, str], None]) -> None:
         """`secret_changed(namespace, name)` is told so that instances with the old value are retired."""
         self._store = store
         self._registry = registry
@@ -88,9 +86,7 @@ class Namespaces:
         self._require(name)
         functions = self._registry.functions(name)
         if functions:
-            raise Conflict(
-                f"the namespace {name} has {len(functions)} functions", hint="Delete them first: dayfly rm NAME"
-            )
+            raise Conflict(f"the namespace {name} has {len(functions)} functions", hint="Delete them first: dayfly rm NAME")
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace stays")
         secrets = [("secret_delete", {"namespace": name, "name": secret}) for secret in self._secrets.get(name, {})]
