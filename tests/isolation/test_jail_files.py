@@ -95,6 +95,21 @@ def test_a_link_in_a_package_leads_nowhere(tmp_path: Path) -> None:
     assert says(code, **options) == ["ENOENT", "False"]
 
 
+@pytest.mark.parametrize(
+    ("source", "target"), [("link", "/code"), ("real", "/work/link"), ("real", "/mnt"), ("real", "/mnt/src")]
+)
+def test_a_bind_through_a_link_or_over_the_hidden_part_is_refused(tmp_path: Path, source: str, target: str) -> None:
+    """A hostile build may leave a link in its folder, and the next jail is asked to mount what it points to."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("other")
+    (tmp_path / "real" / "link").symlink_to("/mnt")
+    binds = [[str(tmp_path / "real"), "/work", "ro"], [str(tmp_path / source), target, "ro"]]
+    result = jailed("print('in')", template={"sources": [str(tmp_path)]}, plan={"binds": binds})
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "must not go through links" in result.stderr or "nothing can be mounted on /mnt" in result.stderr
+
+
 def test_no_hard_link_nor_rename_out_of_tmp() -> None:
     code = "open('/tmp/a', 'w'); print(attempt(os.link, '/tmp/a', '/x'), attempt(os.rename, '/tmp/a', '/x'))"
     assert set(says(code)[0].split()) <= {"EXDEV", "EROFS"}

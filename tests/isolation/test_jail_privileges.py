@@ -66,11 +66,18 @@ def test_arguments_are_looked_at() -> None:
     import ctypes, errno, fcntl, socket
     print(attempt(fcntl.ioctl, 0, 0x5412, b"x"), attempt(fcntl.ioctl, 0, 0x541C, b"x"))
     print(*(attempt(socket.socket, family, socket.SOCK_RAW if family == 17 else socket.SOCK_STREAM) for family in (17, 38, 40)))
+    print(attempt(socket.socket, socket.AF_INET, socket.SOCK_STREAM, 132), attempt(socket.socket, socket.AF_NETLINK, 3, 12))
     print(attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1))
     libc = ctypes.CDLL(None, use_errno=True)
     print(libc.personality(0x40000), errno.errorcode[ctypes.get_errno()], libc.personality(0xFFFFFFFF))
     """
-    assert says(code) == ["EPERM EPERM", "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT", "EPERM", "-1 EPERM 0"]
+    assert says(code) == [
+        "EPERM EPERM",
+        "EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT",
+        "EPROTONOSUPPORT EPROTONOSUPPORT",
+        "EPERM",
+        "-1 EPERM 0",
+    ]
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64" or shutil.which("gcc") is None, reason="needs gcc on x86_64")
@@ -153,6 +160,21 @@ def test_limits_hold() -> None:
     print(attempt(hoard), attempt(lambda: r.setrlimit(r.RLIMIT_CORE, (1, 1))))
     """
     assert says(code, plan={"nofile": 100}) == ["(100, 400) (1, 1)", "EMFILE None"]
+
+
+def test_processes_are_bounded_without_a_control_group() -> None:
+    code = """
+    import time
+    def bomb():
+        while True:
+            if os.fork() == 0: time.sleep(600)
+    print(attempt(bomb), len([name for name in os.listdir("/proc") if name.isdigit()]))
+    """
+    assert says(code, plan={"pids": 10, "uid": 234568}) == ["EAGAIN 10"]
+
+
+def test_functions_go_first_when_the_machine_runs_out_of_memory() -> None:
+    assert says("print(open('/proc/self/oom_score_adj').read().strip())") == ["500"]
 
 
 def test_a_crash_leaves_no_core(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dayfly.runtime.python import seccomp
 
-ALLOW, EPERM, ENOSYS, NO_FAMILY = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061
+ALLOW, EPERM, ENOSYS, NO_FAMILY, NO_PROTOCOL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061, 0x0005005D
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 I386, ARM = 0x40000003, 0x40000028
 
@@ -32,6 +32,8 @@ def run(program: bytes, arch: int, number: int, *args: int) -> int:
                 at += true if accumulator == k else false
             case 0x35:
                 at += true if accumulator >= k else false
+            case 0x54:
+                accumulator &= k
             case 0x45:
                 at += true if accumulator & k else false
             case _:
@@ -49,9 +51,9 @@ def test_every_number_gets_the_answer_of_the_table(machine: str) -> None:
     assert len(names) == len(numbers), "one number, two names"
     for number in (*range(1024), 0x3FFFFFFF, 0x7FFFFFFF):
         name = names.get(number)
-        first = 2 if name in ("socket", "socketpair") else 0  # AF_INET; all others are fine with zeros
+        args = (1, 1) if name in ("socket", "socketpair") else ()  # a Unix stream; all others are fine with zeros
         expected = ALLOW if name else ENOSYS if number == 435 else EPERM
-        assert run(program, ARCHITECTURES[machine], number, first) == expected, (number, name)
+        assert run(program, ARCHITECTURES[machine], number, *args) == expected, (number, name)
 
 
 def test_the_table_is_sorted_and_complete() -> None:
@@ -78,12 +80,21 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("ioctl", (0, 0x5412), EPERM),
         ("ioctl", (0, 0x1_0000_5412), EPERM),  # the kernel, too, looks at the lower half only
         ("ioctl", (0, 0x541C), EPERM),
-        ("socket", (1,), ALLOW),
-        ("socket", (10,), ALLOW),
-        ("socket", (16,), ALLOW),
-        ("socket", (17,), NO_FAMILY),
-        ("socket", (40,), NO_FAMILY),
-        ("socketpair", (38,), NO_FAMILY),
+        ("socket", (1, 5), ALLOW),
+        ("socket", (2, 1, 6), ALLOW),
+        ("socket", (2, 1 | 0x80000 | 0x800), ALLOW),  # SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK
+        ("socket", (10, 2, 17), ALLOW),
+        ("socket", (2, 2, 1), ALLOW),  # ping
+        ("socket", (2, 1, 262), ALLOW),
+        ("socket", (2, 1, 132), NO_PROTOCOL),  # SCTP
+        ("socket", (2, 5), NO_PROTOCOL),
+        ("socket", (10, 6 | 0x80000), NO_PROTOCOL),  # DCCP
+        ("socket", (16, 3, 0), ALLOW),
+        ("socket", (16, 3, 12), NO_PROTOCOL),  # netfilter
+        ("socket", (17, 3), NO_FAMILY),
+        ("socket", (40, 1), NO_FAMILY),
+        ("socketpair", (1, 1), ALLOW),
+        ("socketpair", (38, 1), NO_FAMILY),
         ("personality", (0xFFFFFFFF,), ALLOW),
         ("personality", (0x0040000,), EPERM),
     ],

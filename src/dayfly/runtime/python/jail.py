@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         network: str  # "none": loopback alone (default); "host": for build jobs
         keep_fds: "List[int]"  # everything else is closed; 0 to 2 become /dev/null unless listed. Default [0, 1, 2]
         nofile: int  # open files: soft limit; hard is four times this; default 1024
+        pids: int  # processes and threads of the uid, as a resource limit: for machines without a control group for it
         cwd: str  # default "/tmp"
         seccomp: bool  # default True
         die_with_zygote: bool  # default False
@@ -140,6 +141,7 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
     for fd in cgroup_fds:
         os.write(fd, b"0")
     os.setsid()
+    os.umask(0o022)
     if plan["isolation"] != "namespace":
         _close_others(plan)
         _limit(plan)
@@ -150,6 +152,7 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
     isolated = plan.get("network", "none") != "host"
     sys_.unshare(_NAMESPACES | (sys_.CLONE_NEWNET if isolated else 0))
     process = os.open(mounts.PROC + "/self", os.O_PATH | os.O_DIRECTORY)
+    _write(mounts.PROC + "/self/oom_score_adj", b"500")  # if the machine runs out, functions go before the server
     _mount(plan, state, isolated)
     if isolated:
         _loopback_up()
@@ -187,9 +190,13 @@ def _map(process: str, uid: int, host_uid: int, gid: int, host_gid: int) -> None
         ("uid_map", b"%d %d 1" % (uid, host_uid)),
         ("gid_map", b"%d %d 1" % (gid, host_gid)),
     ):
-        fd = os.open(process + "/" + name, os.O_WRONLY)
-        os.write(fd, text)
-        os.close(fd)
+        _write(process + "/" + name, text)
+
+
+def _write(path: str, text: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text)
+    os.close(fd)
 
 
 def _is_rootless() -> bool:
@@ -267,15 +274,23 @@ def _mount(plan: Plan, state: _Prepared, isolated: bool) -> None:
     for source, target, mode in plan.get("binds", []):
         _bind(source, target, mode)
     sys_.unmount(mounts.HIDDEN)
+    if os.listdir(mounts.HIDDEN):
+        raise RuntimeError("the host's folders are still in sight: something is mounted over " + mounts.HIDDEN)
 
 
 def _bind(source: str, target: str, mode: str) -> None:
-    if os.path.normpath(source) != source or not source.startswith("/"):
+    if not source.startswith("/") or os.path.normpath(source) != source:
         raise ValueError("the source of a bind must be a normal absolute path, not " + repr(source))
-    if not os.path.isdir(target) and target.startswith("/tmp/"):
-        os.makedirs(target)
-    attributes = 0 if mode == "rw" else sys_.MOUNT_ATTR_RDONLY
-    sys_.bind(mounts.SOURCES + source, target, attributes)
+    inside = mounts.SOURCES + source
+    if target.startswith("/tmp/"):
+        os.makedirs(target, exist_ok=True)
+    # A build, which is hostile, may have left a link where a folder is expected: to the package of somebody else, or to /mnt.
+    for path in (inside, target):
+        if os.path.realpath(path) != path:
+            raise ValueError("a bind must not go through links: " + path)
+    if (target + "/").startswith(mounts.HIDDEN + "/"):
+        raise ValueError("nothing can be mounted on " + mounts.HIDDEN)
+    sys_.bind(inside, target, 0 if mode == "rw" else sys_.MOUNT_ATTR_RDONLY)
 
 
 def _loopback_up() -> None:
@@ -320,6 +335,8 @@ def _close_others(plan: Plan, also: int = -1) -> None:
 def _limit(plan: Plan) -> None:
     files = plan.get("nofile", 1024)
     _set_limit(resource.RLIMIT_NOFILE, files, 4 * files)
+    if "pids" in plan:
+        _set_limit(resource.RLIMIT_NPROC, plan["pids"], plan["pids"])
     # 1, not 0: a core_pattern that pipes into a program of the host ignores 0 and is stopped by 1 only. core(5).
     _set_limit(resource.RLIMIT_CORE, 1, 1)
     _set_limit(resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10)

@@ -159,6 +159,9 @@ def _hidden(sources: "Iterable[str]") -> None:
     sys_.mount("tmpfs", hidden, "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=0700,size=1m")
     os.mkdir(_STAGE + PROC)
     sys_.bind("/proc", _STAGE + PROC, 0)
-    shutil.copyfile("/etc/resolv.conf", _STAGE + RESOLVER)
+    with open(_STAGE + RESOLVER, "wb") as file:  # for jobs with the host's network
+        if os.path.exists("/etc/resolv.conf"):
+            with open("/etc/resolv.conf", "rb") as resolver:
+                file.write(resolver.read())
     for source in sources:
         _bind(source, _STAGE + SOURCES + source, sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV)

@@ -15,7 +15,8 @@ somebody has thought about it. Left out on purpose, and why:
     mbind, set_mempolicy, move_pages, migrate_pages, memfd_secret    place or pin memory outside what the cgroup controls well
     sync, syncfs                                 flush the whole machine's disks: a storm for the neighbours
     ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
-    socket families but unix, inet, inet6, netlink    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
+    socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
+    inet protocols but tcp, udp, icmp, mptcp     asking for sctp or dccp would load their kernel modules
     personality but Linux with fixed values      switches address randomisation off
     other architectures (i386, x32, 32-bit arm)  the same calls under other numbers
 
@@ -32,7 +33,7 @@ from .syscall_table import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, List, Tuple
+    from typing import List, Sequence, Tuple
 
     Code = List[Tuple[int, int, int, int]]  # instructions: code, jump if true, jump if false, operand
 
@@ -41,12 +42,14 @@ _JUMP = 0x05  # BPF_JMP | BPF_JA
 _JUMP_EQ = 0x15
 _JUMP_GE = 0x35
 _JUMP_SET = 0x45
+_AND = 0x54
 _RETURN = 0x06
 
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 _EPERM = _ERRNO | 1
 _ENOSYS = _ERRNO | 38
+_EPROTONOSUPPORT = _ERRNO | 93
 _EAFNOSUPPORT = _ERRNO | 97
 
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data; an argument has 8 bytes, the lower half first
@@ -57,35 +60,41 @@ _MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 _CLONE_NEW = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE3 = 435
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
+_UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
+_TYPES = (1, 2, 3)  # SOCK_STREAM, SOCK_DGRAM, SOCK_RAW (for which the kernel wants a capability)
+_PROTOCOLS = (0, 1, 6, 17, 58, 262)  # by type, ICMP (ping), TCP, UDP, ICMPv6, MPTCP (Go tries it first)
 _PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32-bit Linux, the same with UNAME26, and "just ask"
 
 
 def _argument(index: int) -> "Tuple[int, int, int, int]":
+    """Load the lower half of an argument."""
     return (_LOAD, 0, 0, _ARGS + 8 * index)
 
 
-def _one_of(index: int, values: "Iterable[int]", match: int, other: int) -> "Code":
-    """Answer `match` if the lower half of an argument is one of the values, else `other`."""
-    values = list(values)
-    code = [_argument(index)]
-    code += [(_JUMP_EQ, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [*code, (_RETURN, 0, 0, other), (_RETURN, 0, 0, match)]
+def _if_one_of(values: "Sequence[int]", match: "Code", other: "Code") -> "Code":
+    """Go on with `match` if the accumulator is one of the values, else with `other`; neither may run past its end."""
+    tests = [(_JUMP_EQ, len(values) - 1 - i + len(other), 0, value) for i, value in enumerate(values)]
+    return [*tests, *other, *match]
+
+
+def _answer(value: int) -> "Code":
+    return [(_RETURN, 0, 0, value)]
 
 
 def _checks() -> "dict[str, Code]":
     """Calls whose arguments decide."""
+    allow, deny = _answer(_ALLOW), _answer(_EPERM)
+    family, protocol = _answer(_EAFNOSUPPORT), _answer(_EPROTONOSUPPORT)
+    inet = [_argument(2), *_if_one_of(_PROTOCOLS, allow, protocol)]
+    inet = [_argument(1), (_AND, 0, 0, 0xF), *_if_one_of(_TYPES, inet, protocol)]
+    netlink = [_argument(2), *_if_one_of((0,), allow, protocol)]  # NETLINK_ROUTE: getaddrinfo and Go ask it for interfaces
+    others = _if_one_of((_UNIX,), allow, family)
     return {
-        "clone": [
-            _argument(0),
-            (_JUMP_SET, 1, 0, _CLONE_NEW),
-            (_RETURN, 0, 0, _ALLOW),
-            (_RETURN, 0, 0, _EPERM),
-        ],
-        "ioctl": _one_of(1, (_TIOCSTI, _TIOCLINUX), _EPERM, _ALLOW),
-        "socket": _one_of(0, _FAMILIES, _ALLOW, _EAFNOSUPPORT),
-        "socketpair": _one_of(0, _FAMILIES, _ALLOW, _EAFNOSUPPORT),
-        "personality": _one_of(0, _PERSONALITIES, _ALLOW, _EPERM),
+        "clone": [_argument(0), (_JUMP_SET, 0, 1, _CLONE_NEW), *deny, *allow],
+        "ioctl": [_argument(1), *_if_one_of((_TIOCSTI, _TIOCLINUX), deny, allow)],
+        "socket": [_argument(0), *_if_one_of((_INET, _INET6), inet, _if_one_of((_NETLINK,), netlink, others))],
+        "socketpair": [_argument(0), *_if_one_of((_UNIX,), allow, family)],
+        "personality": [_argument(0), *_if_one_of(_PERSONALITIES, allow, deny)],
     }
 
 
