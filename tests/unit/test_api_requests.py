@@ -41,6 +41,12 @@ async def test_unknown_paths(api, path):
     assert "docs" in problem(response)["hint"]
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a b", "", "localhost:99999"])
+async def test_an_odd_host_does_no_harm(api, host):
+    for path in ("/nothing", HELLO, "/healthz"):
+        assert (await api("GET", path, headers={"host": host})).status_code < 500
+
+
 @pytest.mark.parametrize(
     ("path", "method", "allow"),
     [

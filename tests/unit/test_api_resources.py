@@ -126,6 +126,9 @@ async def test_a_filename_is_only_a_name(api, filename):
 
 async def test_namespaces(api):
     assert (await api("PUT", "/v1/namespaces/team-a")).json() == {"name": "team-a", "created": NOW}
+    assert (await api("GET", "/v1/namespaces/team-a")).json() == {"name": "team-a", "created": NOW}
+    missing = await api("GET", "/v1/namespaces/team-b")
+    assert (missing.status_code, missing.json()["hint"]) == (404, "PUT /v1/namespaces/team-b creates it.")
     names = [item["name"] for item in (await api("GET", "/v1/namespaces")).json()["items"]]
     assert names == ["default", "team-a"]
     assert (await api("DELETE", "/v1/namespaces/team-a")).status_code == 204

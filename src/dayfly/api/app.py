@@ -65,5 +65,5 @@ def create_app(
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
-    missing = NotFound(f"There is nothing at {request.url.path[:200]}.", hint=f"GET {V1}/docs lists what there is.")
+    missing = NotFound(f"There is nothing at {request.scope['path'][:200]}.", hint=f"GET {V1}/docs lists what there is.")
     return problem_response(missing, request_id(request.scope))

@@ -115,5 +115,5 @@ def show(endpoint: Endpoint, outcome: Any) -> Response:
 def unexpected(request: Request) -> Internal:
     """Log the exception under way, and say no more about it than where it is logged."""
     identifier = request_id(request.scope)
-    log.exception("request %s failed: %s %s", identifier, request.method, request.url.path)
+    log.exception("request %s failed: %s %s", identifier, request.method, request.scope["path"])
     return Internal("Dayfly failed at this request.", hint=f"The server's log has the reason, under request {identifier}.")
