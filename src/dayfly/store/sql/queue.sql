@@ -134,3 +134,6 @@ DELETE FROM idempotency WHERE (namespace, function, key) IN (
 
 -- name: queue_call
 SELECT body FROM queue_calls WHERE id = :id;
+
+-- name: queue_depth_leased
+SELECT count(*) FROM queue WHERE state = 'leased';
