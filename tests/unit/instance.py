@@ -21,7 +21,7 @@ from dayfly.sandbox import frames
 
 RUNTIME = Path(dayfly.__file__).parent / "runtime"
 PYTHON = [sys.executable, "-I", "-S", "-B", str(RUNTIME / "python" / "worker_main.py")]
-NODE = ["node", str(RUNTIME / "node" / "main.js")]
+NODE = ["node", str(RUNTIME / "node" / "main.cjs")]
 CALL_ID = "0" * 31
 TIMEOUT = 30.0  # seconds a test waits for a frame before it fails
 
