@@ -267,6 +267,7 @@ class Group:
         for instance in list(self.instances.values()):
             if instance.state is State.IDLE:
                 self.retire(instance)
+        self.pool.forget(self)
 
     def recycle(self) -> int:
         """Retire every instance of now; the next call is cold. Returns how many."""

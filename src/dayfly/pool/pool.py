@@ -55,7 +55,7 @@ class Pool:
         """The group of this revision, made on first use. Its draining ends: somebody calls it again."""
         key = revision.key
         group = self.groups.get(key)
-        if group is None:
+        if group is None or group.revision.digest != revision.digest:  # a number is given again if its deploy failed
             group = self.groups[key] = Group(self, revision)
         return group
 
@@ -193,8 +193,13 @@ class Pool:
     def gone(self, instance: Instance) -> None:
         """An instance is out of the books."""
         self.instances -= 1
-        if not instance.group.instances and not instance.group.waiting and instance.group.draining:
-            self.groups.pop(instance.group.revision.key, None)
+        self.forget(instance.group)
+
+    def forget(self, group: Group) -> None:
+        """Drop a group that is draining and empty."""
+        key = group.revision.key
+        if group.draining and not group.instances and not group.waiting and self.groups.get(key) is group:
+            del self.groups[key]
 
     async def settle(self) -> None:
         """Wait until everything that is being destroyed is gone."""
