@@ -115,6 +115,16 @@ async def test_an_unknown_field_is_answered_with_the_known_ones(api):
     assert "$.config takes: runtime, handler, flavour" in problem(response)["hint"]
 
 
+@pytest.mark.parametrize("name", ["a" * 1_000_000, " - at `" * 100_000, "`" * 1_000_000])
+async def test_what_a_request_says_is_not_repeated_at_length(api, name):
+    for document in ({name: 1}, {**CODE, "config": {name: 1}}, {**CODE, "config": {"flavour": name}}):
+        response = await api("PUT", HELLO, json=document)
+        assert response.status_code == 400
+        assert len(response.content) < 2000
+    response = await api("GET", f"{NS}/invocations", params={"status": name[:20_000]})
+    assert (response.status_code, len(response.content) < 2000) == (400, True)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -17,6 +17,7 @@ from ..errors import BadInput, Throttled, TooLarge, UnsupportedMedia
 S = TypeVar("S", bound=Struct)
 
 MAX_DOCUMENT = 8 << 20  # bytes of a JSON body
+MESSAGE = 400  # characters of an error of the decoder that are looked at and shown
 MAX_BODIES = 256 << 20  # bytes of all bodies in memory
 JSON = ("application/json",)
 ARCHIVE = ("application/zip", "application/octet-stream")
@@ -98,7 +99,7 @@ def decode_document(data: bytes, type_: type[S]) -> S:
         document: S = _decoder(type_).decode(data or b"{}")
         return document
     except msgspec.ValidationError as error:
-        raise _misfit(str(error), type_) from None
+        raise _misfit(str(error)[:MESSAGE], type_) from None  # it repeats names from the body, however long
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where = "" if "byte" in str(error) else f" (byte {len(data)})"
         raise BadInput(f"The body is not JSON: {error}{where}.", hint="Send one JSON object in UTF-8.") from None

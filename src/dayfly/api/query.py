@@ -70,7 +70,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
             return self.parse(msgspec.convert(self.decode(text), self.type), now)
         except ValueError as error:  # msgspec.ValidationError is one
             raise (NameInvalid if self.names else BadInput)(
-                f"The parameter `{name}` cannot be {text[:100]!r}: {error}.",
+                f"The parameter `{name}` cannot be {text[:100]!r}: {str(error)[:200]}.",
                 hint=f"`{name}` is {self.about}.",
                 field=name,
             ) from None
