@@ -43,6 +43,7 @@ class Instance:
         self._taps: list[Tap] = []
         self._folder: Path | None = None
         self._asked = False
+        self._frozen = False
         self._kill: Timer | None = None
 
     def start(self, zygote: Zygote, start: Start, group: Group | None) -> None:
@@ -78,9 +79,12 @@ class Instance:
         self._asked = True
         if self._zygote is not None:
             self._zygote.kill(self.spec.id)
+        if self._frozen:
+            self.freeze(False)  # version 1 of cgroups keeps even killed processes frozen
 
     def freeze(self, frozen: bool) -> None:
         """Stop or go on. Raises OSError if the kernel refuses."""
+        self._frozen = frozen
         if self._group is not None:
             self._group.freeze(frozen)
         else:

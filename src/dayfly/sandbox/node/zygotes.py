@@ -80,6 +80,7 @@ class Zygote:
                 pass_fds=[theirs.fileno()],
                 env=ENV,
                 cwd="/",
+                umask=0o022,  # functions must be able to look into what the zygote makes for them
                 start_new_session=True,  # a ^C at the terminal is for the server alone
             )
         self._socket.setblocking(False)
