@@ -17,7 +17,6 @@ Everything is nosuid; everything but /dev is nodev.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 from . import syscalls as sys_
@@ -124,18 +123,28 @@ def _etc() -> None:
     etc = _STAGE + "/etc"
     os.mkdir(etc)
     for name in _ETC:
-        source, target = "/etc/" + name, etc + "/" + name
-        try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            if os.path.isdir(source):
-                shutil.copytree(source, target, symlinks=True)
-            elif os.path.exists(source):
-                shutil.copy(source, target)
-        except (OSError, shutil.Error):
-            pass  # a file of the host that this user cannot read is one that functions do without
+        os.makedirs(os.path.dirname(etc + "/" + name), exist_ok=True)
+        _copy(os.path.realpath("/etc/" + name), etc + "/" + name)
     for name, text in _MADE_UP.items():
         with open(os.path.join(etc, name), "w") as file:
             file.write(text)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file, a link or a whole folder. What this user cannot read, functions do without."""
+    try:
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), target)
+        elif os.path.isdir(source):
+            os.makedirs(target, exist_ok=True)
+            for name in os.listdir(source):
+                _copy(os.path.join(source, name), os.path.join(target, name))
+        elif os.path.isfile(source):
+            with open(source, "rb") as original, open(target, "wb") as copy:
+                copy.write(original.read())
+            os.chmod(target, os.stat(source).st_mode & 0o777)
+    except OSError:
+        pass
 
 
 def _dev(rootless: bool) -> None:
@@ -159,9 +168,7 @@ def _hidden(sources: "Iterable[str]") -> None:
     sys_.mount("tmpfs", hidden, "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=0700,size=1m")
     os.mkdir(_STAGE + PROC)
     sys_.bind("/proc", _STAGE + PROC, 0)
-    with open(_STAGE + RESOLVER, "wb") as file:  # for jobs with the host's network
-        if os.path.exists("/etc/resolv.conf"):
-            with open("/etc/resolv.conf", "rb") as resolver:
-                file.write(resolver.read())
+    open(_STAGE + RESOLVER, "w").close()  # there must be one to bind, even where the host has none
+    _copy(os.path.realpath("/etc/resolv.conf"), _STAGE + RESOLVER)  # for jobs with the host's network
     for source in sources:
         _bind(source, _STAGE + SOURCES + source, sys_.MOUNT_ATTR_NOSUID | sys_.MOUNT_ATTR_NODEV)
