@@ -1,4 +1,4 @@
-"""A real HTTP server with answers given in advance, and a way to run the command line against it in this process."""
+"""What the command line is tested against: an HTTP server with answers given in advance, and the real control API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import uvicorn
 
+from dayfly.api import create_app
+from dayfly.auth.gate import Gate
 from dayfly.cli.main import main
+from tests.support.fake_platform import FakePlatform
 
 FUNCTIONS = "/v1/namespaces/default/functions"
 
@@ -142,6 +146,45 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
         if name.startswith("DAYFLY_") or name in ("NO_COLOR", "XDG_STATE_HOME"):
             monkeypatch.delenv(name)
+
+
+class Api:
+    """The API listening on a free port, over the platform of the test at hand."""
+
+    def __init__(self) -> None:
+        self.platform = FakePlatform()
+        app = create_app(lambda action, by: self.platform.perform(action, by), Gate().authenticate, lambda: "up 1\n")
+        listening = threading.Event()
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: Any = None) -> None:
+                await super().startup(sockets)
+                listening.set()
+
+        self._server = Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        assert listening.wait(10)
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    server = Api()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def platform(no_settings: None, api: Api, monkeypatch: pytest.MonkeyPatch) -> FakePlatform:
+    """A fresh platform behind the API, and DAYFLY_URL pointing there."""
+    monkeypatch.setenv("DAYFLY_URL", api.url)
+    api.platform = FakePlatform()
+    return api.platform
 
 
 @pytest.fixture

@@ -3,68 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 import yaml
-from tests.support.cli import Ran, no_settings, run
+from tests.support.cli import Ran, api, no_settings, platform, run
 from tests.support.fake_platform import NOW, FakePlatform
 
 from dayfly import actions as a
-from dayfly.api import create_app
-from dayfly.auth.gate import Gate
 from dayfly.errors import BuildFailed
 from dayfly.model.call import FunctionError, Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Target
 from dayfly.model.log import LogLine
 
-__all__ = ["no_settings", "run"]
+__all__ = ["api", "no_settings", "platform", "run"]
 
 Run = Callable[..., Ran]
 ID = "018bcfe568007000800000000000000a"
-
-
-class Api:
-    """The API listening on a free port, over the platform of the test at hand."""
-
-    def __init__(self) -> None:
-        self.platform = FakePlatform()
-        app = create_app(lambda action, by: self.platform.perform(action, by), Gate().authenticate, lambda: "up 1\n")
-        listening = threading.Event()
-
-        class Server(uvicorn.Server):
-            async def startup(self, sockets: Any = None) -> None:
-                await super().startup(sockets)
-                listening.set()
-
-        self._server = Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
-        self._thread = threading.Thread(target=self._server.run)
-        self._thread.start()
-        assert listening.wait(10)
-        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Api]:
-    server = Api()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def platform(no_settings: None, api: Api, monkeypatch: pytest.MonkeyPatch) -> FakePlatform:
-    """A fresh platform behind the API, and DAYFLY_URL pointing there."""
-    monkeypatch.setenv("DAYFLY_URL", api.url)
-    api.platform = FakePlatform()
-    return api.platform
 
 
 @pytest.fixture

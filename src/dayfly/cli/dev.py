@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,10 @@ from .logs import followed, printer
 from .options import Session, connected
 from .output import note
 
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+TICK = 100  # milliseconds after which the watcher says that nothing happened
 QUIET = 30  # milliseconds without a change that end a save: editors write a file in several steps
 
 
@@ -76,21 +80,29 @@ def _server(session: Session) -> Callable[[], None] | None:
 
 def _loop(session: Session, path: Path, name: str, config: dict[str, Any]) -> None:
     logs = threading.Thread(target=_follow, args=(session, name), daemon=True)
-    if _deploy(session, path, name, config):
-        logs.start()
-    note(f"Watching {path}; Ctrl-C ends it.")
     for _ in _saves(path):
         if _deploy(session, path, name, config) and not logs.ident:
             logs.start()
 
 
-def _saves(path: Path) -> Iterator[object]:
+def _saves(path: Path) -> Iterator[None]:
+    """Yields at once, then after every save; one that falls into the time between is not missed."""
     from watchfiles import DefaultFilter, watch
 
-    wanted = DefaultFilter()
-    if path.is_file():  # an editor replaces the file: its folder is what can be watched
-        return watch(path.parent, watch_filter=lambda change, changed: changed == str(path), step=QUIET, recursive=False)
-    return watch(path, watch_filter=wanted, step=QUIET)
+    folder = path
+    wanted: Callable[[Change, str], bool] = DefaultFilter()
+    if path.is_file():  # an editor replaces the file, so its folder is what can be watched
+        folder = path.parent
+        wanted = lambda change, changed: changed == str(path)  # noqa: E731
+    changes = watch(
+        folder, watch_filter=wanted, step=QUIET, recursive=folder is path, yield_on_timeout=True, rust_timeout=TICK
+    )
+    next(changes)  # its first word, even if it is only that nothing happened, says that the watcher stands
+    note(f"Watching {path}; Ctrl-C ends it.")
+    yield
+    for change in changes:
+        if change:
+            yield
 
 
 def _deploy(session: Session, path: Path, name: str, config: dict[str, Any]) -> bool:

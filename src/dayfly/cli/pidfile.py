@@ -13,10 +13,14 @@ import json
 import os
 import select
 import signal
+import socket
+import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+KILL_LIMIT = 10.0  # seconds the kernel may take to end a process by force
 
 
 class Running(NamedTuple):
@@ -93,31 +97,47 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def stop(running: Running, data: Path, grace: float) -> bool:
-    """End the server: gracefully, and after `grace` seconds by force, with its process group. Whether force was needed."""
+    """End the server: gracefully, and after `grace` seconds by force. Whether force was needed."""
+    forced = _end(running.pid, lambda: start_time(running.pid) == running.started, grace)
+    if find(data) is None:
+        for suffix in (".pid", ".lock"):
+            pid_path(data).with_suffix(suffix).unlink(missing_ok=True)
+    return forced
+
+
+def stop_node(data: Path, grace: float) -> bool:
+    """End a node agent that its server, killed, has left behind, and with it all instances. Whether there was one.
+
+    It waits half a minute for the next server to adopt them. Who listens on its socket is known to the kernel.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(data / "run" / "node.sock"))
+        except OSError:  # nobody there, or a path too long for any agent
+            return False
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    _end(pid, lambda: True, grace)
+    return True
+
+
+def _end(pid: int, is_it: Callable[[], bool], grace: float) -> bool:
+    """End a process and return when it has: SIGTERM, and after `grace` seconds SIGKILL. Whether it took that."""
     try:
-        handle = os.pidfd_open(running.pid)
+        handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
-    forced = False
     try:
-        if start_time(running.pid) == running.started:
-            signal.pidfd_send_signal(handle, signal.SIGTERM)
-            if not _ended(handle, grace):
-                forced = True
-                with contextlib.suppress(ProcessLookupError):
-                    if os.getpgid(running.pid) == running.pid:  # it began a session of its own: all of it is ours
-                        os.killpg(running.pid, signal.SIGKILL)
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-                _ended(handle, grace)
-    except ProcessLookupError:
-        pass
+        if not is_it():  # asked once the handle is held: from here on the id cannot change its meaning
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if _ended(handle, grace):
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return _ended(handle, KILL_LIMIT)
+    except ProcessLookupError:  # it ended by itself meanwhile
+        return False
     finally:
         os.close(handle)
-    if find(data) is None:
-        pid_path(data).unlink(missing_ok=True)
-        pid_path(data).with_suffix(".lock").unlink(missing_ok=True)
-    return forced
 
 
 def _ended(handle: int, seconds: float) -> bool:

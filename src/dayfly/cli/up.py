@@ -224,9 +224,11 @@ def down(data: Path, grace: float) -> None:
     """
     data = data.absolute()
     running = pidfile.find(data)
-    if running is None:
+    if running is not None:
+        if pidfile.stop(running, data, grace):
+            note(f"Dayfly did not stop within {grace:g} s and was killed.")
+        note(f"Dayfly at {running.url} has stopped.")
+    if pidfile.stop_node(data, grace):
+        note("Instances that a killed server had left behind are stopped.")
+    elif running is None:
         note(f"No Dayfly runs on the data in {data}.")
-        return
-    if pidfile.stop(running, data, grace):
-        note(f"Dayfly did not stop within {grace:g} s and was killed.")
-    note(f"Dayfly at {running.url} has stopped.")
