@@ -21,6 +21,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
     token: str = ""  # given from outside; else the one in DATA/token, where one is required
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
+    listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name
     shutdown_grace_s: float = 10.0  # calls under way may end
     edge: EdgeLimits = EdgeLimits()
     limits: Limits = Limits()

@@ -98,11 +98,11 @@ class Server:
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._retire, self.clock)
         self.platform = Platform(self._performers(), [policy.authorise])
-        self.metrics = Metrics(self.recorder, self.pool, self.queue)
+        self.metrics = Metrics()
         self._admission = Admission(self.dispatcher, self.queue.enqueue, _check, self.clock)
         self._mounts = (Mount(dialect=NATIVE_CALLS), *mounts)
         self.token = ""
-        self._listeners: list[Listener] = []
+        self.listeners: dict[str, Listener] = {}
         self._healthy = False
 
     def _performers(self) -> dict[type, Any]:
@@ -161,25 +161,27 @@ class Server:
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
             keyring = Keyring({self.token: Identity(name="owner")})
-        gate = Gate(keyring, hosts=settings.hosts)
-        edge = Edge(self._mounts, self._admission, gate.authenticate, settings.edge, self.platform.perform)
+        gate = Gate(keyring, hosts=(*settings.hosts, *(host for mount in self._mounts for host in mount.hosts)))
         app = create_app(
-            self.platform.perform, gate.authenticate, self.metrics.render, clock=self.clock, healthy=lambda: self._healthy
+            self.platform.perform, gate.authenticate, lambda: self.metrics.render().decode(), clock=self.clock, healthy=lambda: self._healthy
         )
-        listener = Listener(edge, WideLane(edge, app), settings.host, settings.port, grace_s=settings.shutdown_grace_s)
-        self._listeners.append(listener)
-        await listener.open()
+        for name, port in {"": settings.port, **settings.listeners}.items():
+            edge = Edge(self._mounts, self._admission, gate.authenticate, settings.edge, self.platform.perform, name)
+            listener = Listener(edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s)
+            self.listeners[name] = listener
+            await listener.open()
         self._healthy = True
 
     @property
     def port(self) -> int:
-        return self._listeners[0].port
+        """Of the main listener."""
+        return self.listeners[""].port
 
     async def close(self) -> None:
         """Stop gracefully: calls under way get the grace period, accepted asynchronous calls stay on disk."""
         self._healthy = False
         self.scaler.stop()
-        closing = [asyncio.ensure_future(listener.close()) for listener in self._listeners]
+        closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
         await self.delivery.stop(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)
         for call in list(self.dispatcher.active.values()):

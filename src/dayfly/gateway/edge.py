@@ -75,6 +75,14 @@ class Match(msgspec.Struct):
     params: dict[str, str]
 
 
+class WrongMethod(MethodNotAllowed):
+    """This method is not allowed here"""
+
+    def __init__(self, mount: Mount, method: str, allowed: list[str]) -> None:
+        super().__init__(f"{method} is not allowed here", hint=f"Allowed: {', '.join(allowed)}.", allow=allowed)
+        self.mount = mount
+
+
 class Edge:
     """Mounts, dispatcher and limits of one listener."""
 
@@ -115,9 +123,7 @@ class Edge:
             if found is None:
                 continue
             if isinstance(found, frozenset):
-                raise MethodNotAllowed(
-                    f"{method} is not allowed here", hint=f"Allowed: {', '.join(sorted(found))}.", allow=sorted(found)
-                )
+                raise WrongMethod(mount, method, sorted(found))
             return Match(mount, found[0], found[1])
         return None
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..dialects.hook import Head
+from ..dialects.hook import Head, Reply
 from ..errors import BadInput, DayflyError, TooLarge, Unavailable
-from .edge import Edge, Match, problem
+from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
 
@@ -172,8 +172,8 @@ class EdgeProtocol(HttpToolsProtocol):
             match: Match | None
             try:
                 match = self.edge.find(method, host, path)
-            except DayflyError as error:
-                self._refuse(error)
+            except WrongMethod as error:
+                self._refuse(error, error.mount.dialect.fault(head, error))
                 return
             if match is not None and match.route.fast:
                 self._begin(head, match, length, chunked)
@@ -253,14 +253,14 @@ class EdgeProtocol(HttpToolsProtocol):
         """uvicorn calls this when the parser gives up; we say why in a problem document."""
         self._refuse(self._refusal or bad_request(f"this is not a valid HTTP request ({msg})"))
 
-    def _refuse(self, error: DayflyError) -> None:
+    def _refuse(self, error: DayflyError, reply: Reply | None = None) -> None:
         if self._closing or self.gone:
             return
         if self._exchanges:
             self._last()  # what is owed goes out first
             return
         self._closing = True
-        reply = problem(error)
+        reply = reply or problem(error)
         lines = [f"HTTP/1.1 {reply.status} {error.title[:60]}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
         lines.append(f"content-length: {len(reply.body)}\r\nconnection: close\r\n{self.date}\r\n")

@@ -1,0 +1,201 @@
+"""Pull the plug: SIGKILL the server, the node process, an instance, and look for what was lost and what was left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.site import ISOLATION
+
+
+class Process:
+    """A server of its own, started and killed by the test."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        reading, writing = os.pipe()
+        code = (
+            "import sys, pathlib; from dayfly.config import Settings; from dayfly import server;"
+            f"sys.exit(server.main(Settings(data=pathlib.Path({str(self.data)!r}), port={self.port},"
+            f" isolation={ISOLATION!r}, ready_fd={writing}, shutdown_grace_s=2)))"
+        )
+        if not self.port:
+            self.port = free_port()
+            code = code.replace("port=0", f"port={self.port}")
+        with open(self.data.parent / "server.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], pass_fds=(writing,), stdout=log, stderr=log, start_new_session=True
+            )
+        os.close(writing)
+        with os.fdopen(reading, "rb") as ready:
+            assert ready.read(1) == b"1", (self.data.parent / "server.log").read_text()[-2000:]
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        data = json.dumps(body).encode() if body is not None else None
+        named = {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, named, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                text = response.read()
+                return response.status, json.loads(text) if text else None, dict(response.headers.items())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null"), dict(error.headers.items())
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        status, answer, _ = self.request(method, f"/v1/namespaces/default{path}", body)
+        assert status < 300, answer
+        return answer
+
+    def deploy(self, name: str, source: str, **config: Any) -> Any:
+        return self.api("PUT", f"/functions/{name}", {"code": {"files": {"handler.py": source}}, "config": config})
+
+    def call(self, name: str, event: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        return self.request("POST", f"/fn/default/{name}", event if event is not None else {}, **headers)
+
+    def descendants(self) -> list[int]:
+        """Processes that belong to this data folder: servers, agents, and all below them."""
+        mine = set()
+        parents: dict[int, int] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    if str(self.data).encode() in (entry / "cmdline").read_bytes():
+                        mine.add(int(entry.name))
+                except OSError:
+                    continue
+        grown = True
+        while grown:
+            below = {pid for pid, parent in parents.items() if parent in mine} - mine
+            mine |= below
+            grown = bool(below)
+        return sorted(mine - {os.getpid()})
+
+    def wait_gone(self, seconds: float = 45.0) -> None:
+        until = time.monotonic() + seconds
+        while self.descendants():
+            assert time.monotonic() < until, f"left behind: {self.descendants()}"
+            time.sleep(0.1)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    made = Process(tmp_path / "d")
+    made.start()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.kill(signal.SIGTERM)
+    made.wait_gone()
+
+
+def wait_for(what: Any, seconds: float = 30.0) -> Any:
+    until = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_killed_server_loses_nothing_and_its_instances_are_adopted(server: Process) -> None:
+    server.deploy("keep", "import os\nstate = []\ndef handler(event, context):\n    state.append(1)\n    return [os.environ['DAYFLY_INSTANCE'], len(state)]\n")
+    server.api("PUT", "/functions/keep/aliases/prod", {"targets": [{"revision": 1}]})
+    _, before, _ = server.call("keep")
+    server.kill()
+    server.start()
+    assert server.api("GET", "/functions/keep")["aliases"]["prod"]
+    _, after, headers = server.call("keep")
+    assert after == [before[0], 2], "the same warm instance answers"
+    assert headers["dayfly-cold"] == "false"
+    assert len(server.api("GET", "/instances?function=keep")["items"]) == 1
+
+
+def test_accepted_calls_survive_kills_at_random_moments(server: Process) -> None:
+    """Every 202 is a promise; the ledger equals the records after each crash."""
+    server.deploy("work", "def handler(event, context):\n    return event['n']\n", max_instances=4)
+    rng = random.Random(7)
+    accepted: list[str] = []
+    for _ in range(4):
+        for n in range(rng.randint(5, 40)):
+            status, answer, _ = server.call("work", {"n": n}, prefer="respond-async")
+            assert status == 202
+            accepted.append(answer["invocation"])
+        time.sleep(rng.random() * 0.05)
+        server.kill()
+        server.start()
+    def settled() -> bool:
+        states = [server.request("GET", f"/v1/namespaces/default/invocations/{i}")[1] for i in accepted]
+        return all(state.get("status") == "ok" for state in states)
+
+    wait_for(settled)
+    usage = server.api("GET", "/usage?function=work")
+    records: list[Any] = []
+    cursor = ""
+    while True:
+        page = server.api("GET", f"/invocations?function=work&limit=100&cursor={cursor}")
+        records += page["items"]
+        cursor = page["cursor"]
+        if not cursor:
+            break
+    assert usage["requests"] == len(records) >= len(set(accepted))
+    assert usage["billed_ms"] == sum(record["billed_ms"] for record in records)
+
+
+def test_a_server_that_never_comes_back_leaves_no_orphan(server: Process) -> None:
+    server.deploy("orphan", "def handler(event, context):\n    return 1\n", min_instances=3)
+    wait_for(lambda: len(server.api("GET", "/instances?function=orphan")["items"]) >= 3)
+    server.kill()
+    assert server.descendants(), "they wait for the next server"
+    server.wait_gone(60)
+
+
+def test_a_killed_node_takes_its_instances_along_and_the_next_call_works(server: Process) -> None:
+    server.deploy("phoenix", "import os\ndef handler(event, context):\n    return os.environ['DAYFLY_INSTANCE']\n")
+    _, before, _ = server.call("phoenix")
+    agents = [pid for pid in server.descendants() if b"node.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in agents:
+        os.kill(pid, signal.SIGKILL)
+    _, after, _ = wait_for(lambda: (answer := server.call("phoenix"))[0] == 200 and answer)
+    assert after != before
+
+
+def test_a_stopped_server_leaves_nothing_behind(server: Process) -> None:
+    server.deploy("brief", "def handler(event, context):\n    return 1\n")
+    assert server.call("brief")[0] == 200
+    server.kill(signal.SIGTERM)
+    assert server.process is not None
+    assert server.process.returncode == 0
+    server.wait_gone(10)
+    if os.geteuid() == 0:
+        groups = [path for root in ("/sys/fs/cgroup",) for path in Path(root).glob("*/**/dayfly*") if str(os.getpid()) in path.name]
+        assert groups == []

@@ -1,0 +1,87 @@
+"""The hook is enough: a made-up dialect, mounted in three ways, on the same hot path as native calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from dayfly.dialects.hook import Mount
+from tests.support.echo_dialect import ECHO
+from tests.support.site import Site, running
+
+pytestmark = pytest.mark.anyio
+
+SOURCE = """
+def handler(event, context):
+    if event == "raise":
+        raise ValueError("no")
+    return [context.function, event]
+"""
+
+
+@pytest.fixture(scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Site]:
+    mounts = (
+        Mount(dialect=ECHO, prefix="/echo"),
+        Mount(dialect=ECHO, hosts=("echo.localhost", "*.echo.test")),
+        Mount(dialect=ECHO, listener="echo"),
+    )
+    async with running(tmp_path_factory.mktemp("d"), mounts, listeners={"echo": 0}) as made:
+        response = await made.http.put("/echo/functions/Greet", content=SOURCE)
+        assert (response.status_code, response.text) == (201, "1")
+        yield made
+
+
+async def test_sync_calls_through_prefix_host_and_listener(site: Site) -> None:
+    own = f"http://127.0.0.1:{site.server.listeners['echo'].port}"
+    for url, host in [
+        ("/echo/call/Greet", "127.0.0.1"),
+        ("/call/Greet", "echo.localhost"),
+        ("/call/Greet", "a.echo.test:8000"),
+        (own + "/call/Greet", "127.0.0.1"),
+    ]:
+        response = await site.http.post(url, content=b'{"a":1}', headers={"host": host})
+        assert (response.status_code, response.text) == (200, '<<["Greet",{"a":1}]>>'), url
+        assert len(response.headers["x-id"]) == 32
+    assert (await site.http.post("/call/Greet", content=b"1")).status_code == 404, "not on the main host without the prefix"
+
+
+async def test_async_calls_and_function_errors_in_its_own_words(site: Site) -> None:
+    later = await site.http.post("/echo/call/Greet", content=b'"x"', headers={"x-mode": "later"})
+    assert (later.status_code, later.text) == (207, "<<later>>")
+    record = await site.record(later.headers["x-id"])
+    assert (record["status"], record["mode"], record["function"]) == ("ok", "async", "Greet")
+    raised = await site.http.post("/echo/call/Greet", content=b'"raise"')
+    assert (raised.status_code, raised.text) == (250, "<<!ValueError>>")
+
+
+async def test_platform_errors_on_both_lanes_go_through_its_faults(site: Site) -> None:
+    missing = await site.http.post("/echo/call/Nobody", content=b"{}")
+    assert (missing.status_code, missing.text.split(":")[:2]) == (424, ["E", "NotFound"])
+    wide = await site.http.get("/echo/functions/Nobody")
+    assert (wide.status_code, wide.text.split(":")[:2]) == (424, ["E", "NotFound"])
+    large = await site.http.post("/echo/call/Greet", content=b"1" * 1001)
+    assert large.text.startswith("E:TooLarge:"), "its profile's payload limit counts"
+    name = await site.http.put("/echo/functions/lower", content=SOURCE)
+    assert name.text.startswith("E:NameInvalid:"), "its profile's naming rule counts"
+    method = await site.http.delete("/echo/functions/Greet")
+    assert (method.status_code, method.text.split(":")[:2]) == (425, ["E", "WrongMethod"])
+
+
+async def test_a_function_of_one_dialect_is_visible_and_callable_through_the_others(site: Site) -> None:
+    assert (await site.call("Greet", "hi")).json() == ["Greet", "hi"]
+    functions = await site.api("GET", "/functions")
+    assert [(f["name"], f["profile"]) for f in functions["items"]] == [("Greet", "echo")]
+    revisions = await site.api("GET", "/functions/Greet/revisions")
+    assert revisions["items"][0]["config"]["timeout_s"] == 3.0
+    await site.deploy("native", "def handler(event, context):\n    return 'n'\n")
+    assert (await site.http.post("/echo/call/native", content=b"{}")).text == "<<n>>"
+
+
+async def test_its_calls_are_counted_like_all_others(site: Site) -> None:
+    before = (await site.api("GET", "/usage", params={"function": "Greet"}))["requests"]
+    async with httpx2.AsyncClient() as http:
+        await http.post(f"{site.url}/echo/call/Greet", content=b"1")
+    assert (await site.api("GET", "/usage", params={"function": "Greet"}))["requests"] == before + 1
