@@ -50,11 +50,14 @@ def settle(work: dict[str, Any]) -> None:
 
 
 def reseed() -> None:
-    """Give this process randomness of its own, whichever way it was forked."""
+    """Give this process randomness of its own, whichever way it was forked.
+
+    OpenSSL needs no help from 1.1.1 on: its generators notice that the process id is another one (and to ask them costs 1 ms).
+    """
     loaded: Any = sys.modules
     if "random" in loaded:
         loaded["random"].seed()
-    if "ssl" in loaded:
+    if "ssl" in loaded and loaded["ssl"].OPENSSL_VERSION_INFO < (1, 1, 1):
         loaded["ssl"].RAND_add(os.urandom(32), 32.0)
     if "uuid" in loaded:
         loaded["uuid"]._last_timestamp = None
