@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from dayfly.sandbox.node import cgroup_tree
-from dayfly.sandbox.node.cgroup_tree import Cgroups, Group
+from dayfly.sandbox.node.cgroup_tree import LEAF, LITTER_AGE, Cgroups, Group
 from dayfly.sandbox.node.cgroup_v1 import CgroupsV1
-from dayfly.sandbox.node.cgroup_v2 import LEAF, CgroupsV2
+from dayfly.sandbox.node.cgroup_v2 import CgroupsV2
 from dayfly.sandbox.node.cgroups import detect, trees
 
 MiB = 1 << 20
@@ -178,6 +178,34 @@ def test_sweep_removes_what_a_dead_server_left_but_not_a_neighbours(real: Cgroup
             assert all(folder.exists() for folder in kept.folders)
         finally:
             neighbour.close()
+
+
+def test_sweep_takes_away_what_is_empty_and_old_of_servers_that_never_came_back(tmp_path: Path) -> None:
+    def server(name: str, *groups: str) -> Path:
+        for group in groups:
+            (tmp_path / name / group).mkdir(parents=True)
+        return tmp_path / name
+
+    empty, old, young = server("dayfly-empty", ""), server("dayfly-old", "g"), server("dayfly-young", "g")
+    busy, leaf, foreign = server("dayfly-busy", "g"), server(LEAF, ""), server("docker", "g")
+    (busy / "g" / "process").touch()
+    past = time.time() - LITTER_AGE - 1
+    for folder in (old / "g", busy / "g"):
+        os.utime(folder, (past, past))
+
+    CgroupsV1({"pids": tmp_path / "dayfly-own"}).sweep()
+
+    assert not empty.exists()
+    assert not old.exists()
+    assert all(folder.exists() for folder in (young / "g", busy / "g", leaf, foreign / "g"))
+
+
+def test_a_server_whose_empty_folder_was_taken_makes_it_again(real: Cgroups) -> None:
+    real.create("one", memory_bytes=64 * MiB, cpu_cores=0, pids=16).remove()
+    like(real, "-other").sweep()
+    assert not any(parent.exists() for parent in real.parents)
+    group = real.create("two", memory_bytes=64 * MiB, cpu_cores=0, pids=16)
+    assert all(folder.is_dir() for folder in group.folders)
 
 
 def like(cgroups: Cgroups, suffix: str) -> Cgroups:

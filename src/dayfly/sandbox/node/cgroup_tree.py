@@ -3,7 +3,8 @@
     .../dayfly-SERVER/INSTANCE
 
 The middle folder carries the identity of the server, so two servers on one machine never touch each other's groups, and what a
-server that was killed left behind is found again by its successor (`sweep`).
+server that was killed left behind is found again by its successor (`sweep`). Where no successor comes, any server's sweep takes away
+what is empty and old.
 
 A group can be removed only when its last process is gone, and that is not at once after SIGKILL. So `remove` never waits: a group that
 is still busy is kept in a list and tried again whenever another one is made or removed.
@@ -24,6 +25,9 @@ from msgspec import Struct
 CPU_PERIOD = 100_000  # microseconds over which a quota is counted
 MIN_QUOTA = 1_000  # microseconds; the kernel takes no less
 SWEEP_LIMIT = 5.0  # seconds to wait for the processes of a dead server to go
+LITTER_AGE = 3600.0  # seconds after which an empty group of another server is nobody's
+
+LEAF = "dayfly-supervisor"  # version 2: where processes go that stand in the way
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
@@ -124,7 +128,7 @@ class Cgroups(abc.ABC):
         made: list[Path] = []
         try:
             for folder in group.folders:
-                folder.mkdir()
+                self._mkdir(folder)
                 made.append(folder)
             self.limit(group, memory_bytes, cpu_cores, pids)
         except OSError:
@@ -132,6 +136,13 @@ class Cgroups(abc.ABC):
                 folder.rmdir()
             raise
         return group
+
+    def _mkdir(self, folder: Path) -> None:
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            self.open()  # a sweeping neighbour saw our folder empty and took it for litter
+            folder.mkdir()
 
     def retire(self, group: Group) -> None:
         self._dying.append(group)
@@ -147,14 +158,15 @@ class Cgroups(abc.ABC):
             group.folders = [folder for folder in group.folders if folder.is_dir()]
             while not self._gone(group) and time.monotonic() < until:
                 time.sleep(0.002)
+        for parent in self.parents:
+            _tidy(parent)
         return len(groups)
 
     def close(self) -> None:
-        """Remove everything, the server's own folder included."""
+        """Remove everything, the server's own folder included; what does not go within SWEEP_LIMIT stays for a later sweep."""
         self.sweep()
         for parent in self.parents:
-            if parent.is_dir():
-                parent.rmdir()
+            _rmdir(parent)
         self._ready = False
 
     @abc.abstractmethod
@@ -174,6 +186,24 @@ class Cgroups(abc.ABC):
     def _gone(group: Group) -> bool:
         group.kill()
         return group.try_remove()
+
+
+def _tidy(own: Path) -> None:
+    """Remove the folders of other servers beside ours, if they are empty, and old empty groups in them."""
+    for server in own.parent.glob("dayfly-*"):
+        if server != own and server.name != LEAF:
+            for group in folders(server):
+                if time.time() - group.stat().st_mtime > LITTER_AGE:
+                    _rmdir(group)
+            _rmdir(server)
+
+
+def _rmdir(folder: Path) -> None:
+    """Remove a group; the kernel refuses if there is a process or a group in it."""
+    try:
+        folder.rmdir()
+    except OSError:
+        pass
 
 
 def quota(cpu_cores: float) -> int:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from .cgroup_tree import CPU_PERIOD, Cgroups, Group, Usage, field, number, quota, read, write
+from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, number, quota, read, write
 
 CONTROLLERS = ("memory", "pids", "cpu")
-LEAF = "dayfly-supervisor"  # where processes go that stand in the way
 WEIGHT = 100  # cpu.weight of one core's worth; the kernel takes 1 to 10000
 
 

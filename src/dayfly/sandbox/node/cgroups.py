@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from . import cgroup_v1, cgroup_v2
-from .cgroup_tree import Cgroups, Group, Usage
+from .cgroup_tree import LEAF, Cgroups, Group, Usage
 from .cgroup_v1 import CgroupsV1
 from .cgroup_v2 import CgroupsV2
 
@@ -83,7 +83,7 @@ def _writable(mount: Path, root: str, own: str) -> Path | None:
     """The top of the tree, or our own group in it, whichever we may make groups in. `root`: what of the tree is mounted."""
     inside = os.path.relpath(own, root)
     places = [mount] if inside.startswith("..") else [mount, mount / inside]
-    if places[-1].name == cgroup_v2.LEAF:
+    if places[-1].name == LEAF:
         places[-1] = places[-1].parent  # an earlier server moved us there
     for place in places:
         if os.access(place, os.W_OK | os.X_OK) and os.access(place / "cgroup.procs", os.W_OK):
