@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from zips import Raw, craft, plain
+from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.archive import from_texts, open_archive, unpack
 from dayfly.build.digest import tree_digest

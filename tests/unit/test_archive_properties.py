@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zips import Raw, craft, plain
+from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.archive import open_archive, unpack
 from dayfly.build.rules import Limits, checked_path

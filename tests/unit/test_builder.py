@@ -14,10 +14,12 @@ import pytest
 from dayfly.build.builder import Builder
 from dayfly.build.machine import Machine
 from dayfly.build.packages import PackageStore
+from dayfly.build.watch import bounded
 from dayfly.errors import BuildFailed, NotFound
 from dayfly.model.function import Artifact, Config, Mount
 from dayfly.sandbox.node.interpreters import find
 from dayfly.sandbox.port import JobResult, JobSpec, Sandbox
+from dayfly.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -287,3 +289,39 @@ async def test_a_newer_python_confirms_or_clears_a_doubt(store: PackageStore) ->
     assert not jobs.jobs[0].network
     jobs.script = lambda work: 0
     assert await build(store, jobs, files, config)
+
+
+async def test_a_job_that_fills_the_disk_is_stopped(tmp_path: Path) -> None:
+    clock = FakeClock()
+    stopped = asyncio.Event()
+
+    async def job() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    watched = asyncio.create_task(bounded(job(), tmp_path, 1 << 20, 10, clock))
+    await clock.pass_time(1)
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", 1 << 30)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "fill").write_bytes(os.urandom(2 << 20))
+    while not watched.done():
+        await clock.pass_time(1)
+    with pytest.raises(BuildFailed, match="more than"):
+        await watched
+    assert stopped.is_set()
+
+
+async def test_a_job_within_its_disk_runs_to_its_end(tmp_path: Path) -> None:
+    clock = FakeClock()
+    gate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def job() -> int:
+        return await gate
+
+    watched = asyncio.create_task(bounded(job(), tmp_path, 1 << 20, 10, clock))
+    await clock.pass_time(5)
+    gate.set_result(7)
+    assert await watched == 7

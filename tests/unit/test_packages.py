@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from zips import Raw, craft, plain
+from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.packages import PackageStore
 from dayfly.errors import BadPackage, NotFound, TooLarge

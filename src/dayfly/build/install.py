@@ -32,11 +32,14 @@ from ..sandbox.port import JobSpec, Sandbox
 from .digest import content_key
 from .machine import Machine
 from .packages import PackageStore
+from .watch import bounded
 
 MEMORY_MB = 2048
 TIMEOUT_S = 600.0
 MAX_BYTES = 2 << 30  # of installed dependencies
 MAX_ENTRIES = 200_000
+DISK_BYTES = 3 * MAX_BYTES  # that a job may take while it runs: downloads and unpacked sources too
+DISK_ENTRIES = 3 * MAX_ENTRIES
 _LOG_LINES = 40  # of a failed build, shown
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -147,7 +150,8 @@ class Installer:
                 timeout_s=TIMEOUT_S,
                 network=True,
             )
-            result = await self._sandbox.run(job, lines.feed)
+            running = self._sandbox.run(job, lines.feed)
+            result = await bounded(running, scratch, DISK_BYTES, DISK_ENTRIES, self._packages.clock)
             lines.end()
             if result.status:
                 raise _failure(install, result.status, result.output.replace(f"{scratch}/", "/"))
@@ -191,6 +195,8 @@ class Installer:
             made.rename(keep / install.kind)
         else:
             (keep / install.kind).mkdir()
+        if install.tree is not None:
+            bring_in(keep / install.kind, scratch / "work" / "src")
         size = tidy(keep / install.kind)
         (keep / "built.json").write_text(json.dumps({"size": size, "label": install.label}))
         self._packages.settle(keep, f"deps/{key}")
@@ -227,6 +233,24 @@ def tidy(top: Path) -> int:
             else:
                 os.unlink(child.path)
     return size
+
+
+def bring_in(modules: Path, source: Path) -> None:
+    """Replace links from the top of node_modules into the package by what they point to: npm links packages that lie inside another.
+
+    Raises BuildFailed over the bounds.
+    """
+    top, total = Path(os.path.realpath(source)), 0
+    scopes = [modules, *(folder for folder in modules.glob("@*") if not folder.is_symlink())]
+    for link in [entry for scope in scopes for entry in scope.iterdir() if entry.is_symlink()]:
+        was = top / "node_modules" / link.relative_to(modules)
+        real = Path(os.path.realpath(was.parent / os.readlink(link)))
+        if real != top and real.is_relative_to(top) and real.is_dir():
+            total += tidy(real)
+            if total > MAX_BYTES:
+                raise BuildFailed(f"the dependencies are over {MAX_BYTES >> 30} GiB", hint="depend on less", limit=MAX_BYTES)
+            link.unlink()
+            shutil.copytree(real, link, symlinks=True)
 
 
 def _own(path: str, mode: int) -> None:

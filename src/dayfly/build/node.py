@@ -1,7 +1,8 @@
 """Dependencies of Node functions: package.json, with package-lock.json if there is one.
 
-With a lock file `npm ci` installs exactly what it says, without one `npm install` resolves anew. Install scripts of dependencies run:
-they are in the same kind of sandbox as the function, which runs the same code. A package that brings its node_modules is left alone.
+With a lock file `npm ci` installs exactly what it says, without one `npm install` resolves anew. Install scripts of dependencies run
+where npm's own rules let them: they are in the same kind of sandbox as the function, which runs the same code. A package that
+brings its node_modules is left alone.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class PackageStore:
         self.root = root
         self._limits = limits
         self._quota = quota
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._lock = threading.Lock()  # between putting and collecting
         self._known: dict[str, Package] = {}
@@ -111,7 +111,7 @@ class PackageStore:
         Returns how many folders went.
         """
         kept = {"/".join(mount.source.split("/")[:2]) for artifact in artifacts for mount in artifact.mounts}
-        return await asyncio.to_thread(self._collect, kept, self._clock.now() - grace)
+        return await asyncio.to_thread(self._collect, kept, self.clock.now() - grace)
 
     def _collect(self, kept: set[str], before: float) -> int:
         gone = 0
@@ -128,7 +128,7 @@ class PackageStore:
         """Begin the grace period anew; False if the folder is not there."""
         with self._lock:
             try:
-                now = self._clock.now()
+                now = self.clock.now()
                 os.utime(folder, (now, now))
             except FileNotFoundError:
                 return False
