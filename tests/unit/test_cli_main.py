@@ -14,7 +14,7 @@ import pytest
 from tests.support.cli import FUNCTIONS, Ran, Stub, function, no_settings, run, stub
 
 from dayfly import __version__
-from dayfly.cli.errors import ExitCode
+from dayfly.cli.errors import PLAIN, ExitCode
 from dayfly.cli.main import COMMANDS, cli
 
 __all__ = ["no_settings", "run", "stub"]
@@ -173,7 +173,8 @@ def test_problems_end_in_stable_exit_codes(run: Run, stub: Stub, status: int, ki
     ran = run("ls")
     assert ran.code == code
     assert ran.out == ""
-    assert ran.err == "Error: Title: it went wrong.\nDo this.\n"
+    title = "" if kind in PLAIN else "Title: "
+    assert ran.err == f"Error: {title}{'It' if kind in PLAIN else 'it'} went wrong.\nDo this.\n"
 
 
 def test_an_error_message_cannot_steer_the_terminal(run: Run, stub: Stub) -> None:

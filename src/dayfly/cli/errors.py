@@ -63,6 +63,9 @@ BY_KIND: dict[str, ExitCode] = {
     "cancelled": ExitCode.CANCELLED,
 }
 """Last path segment of a problem's type (`dayfly.errors.DayflyError.kind`) -> exit code; the others are FAILED."""
+PLAIN = frozenset({"not-found", "bad-input", "name-invalid", "conflict", "unauthenticated", "forbidden", "unsupported-media"})
+"""Kinds whose detail says it all: their title would only repeat it."""
+
 
 class Failure(click.ClickException):
     """A command that cannot do what it was asked for."""
@@ -106,7 +109,8 @@ class Problem(Failure):
     def format_message(self) -> str:
         """The detail under its title, where in the source it is, and what the build printed."""
         title = str(self.document.get("title", ""))
-        text = self.message if self.message.startswith(title) else f"{title}: {self.message}"
+        plain = self.kind in PLAIN or self.message == title
+        text = self.message[:1].upper() + self.message[1:] if plain else f"{title}: {self.message}"
         if "\n" not in text and not text.endswith((".", "!", "?")):
             text += "."
         if self.document.get("file"):
