@@ -31,7 +31,8 @@ SOURCES = HIDDEN + "/src"
 RESOLVER = HIDDEN + "/resolv.conf"
 
 # Mount points every root has, for binds of children: code, dependencies, build folders, and what other contracts expect.
-TARGETS = ("/code", "/deps", "/work", "/cache", "/app", "/var/task", "/var/runtime", "/opt", "/layers", "/home/function")
+TARGETS = ("/work", "/var/task", "/var/deps", "/var/node_modules", "/var/runtime", "/opt", "/code", "/deps", "/cache", "/app")
+TARGETS += ("/layers", "/home/function")
 
 _STAGE = "/sys"  # a folder every machine has, that nothing here reads, and that functions do not get
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
