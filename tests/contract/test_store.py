@@ -93,6 +93,20 @@ async def test_a_missing_parameter_is_an_error_of_that_commit_alone(store: Store
     assert await names(store) == ["b"]
 
 
+@pytest.mark.parametrize("value", [2**70, "half \ud800", -(2**64)])
+async def test_a_value_the_database_cannot_hold_is_the_askers_error_alone(store: Store, value: object) -> None:
+    outcomes = await asyncio.gather(
+        store.commit(namespace("a")),
+        store.commit(("namespace_put", {"name": "x", "created": value})),
+        store.fetch("function_one", namespace="n", name=value),
+        store.commit(namespace("b")),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], errors.BadInput)
+    assert isinstance(outcomes[2], errors.BadInput)
+    assert await names(store) == ["a", "b"]
+
+
 async def test_writes_behind_are_in_order_and_before_a_later_commit(store: Store) -> None:
     done: list[int] = []
     for i in range(5):
@@ -184,6 +198,31 @@ async def test_a_full_disk_refuses_commits_holds_write_behind_and_recovers(tmp_p
     connection.execute("PRAGMA max_page_count = 100000")
     await done.wait()
     assert [row[0] for row in await store.fetch("secrets_of", namespace="n")] == ["big"]
+    await store.close()
+
+
+async def test_only_its_owner_can_read_the_files(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "d.db")
+    await store.open()
+    await store.commit(namespace("a"))
+    modes = {name: (os.stat(tmp_path / name).st_mode & 0o777) for name in os.listdir(tmp_path)}
+    assert modes == {"d.db": 0o600, "d.db-wal": 0o600, "d.db-shm": 0o600}
+    await store.close()
+
+
+async def test_reads_do_not_wait_for_a_writer_that_is_busy(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "d.db")
+    await store.open()
+    await store.commit(namespace("a"))
+    other = sqlite3.connect(tmp_path / "d.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # holds the writer's lock
+    waiting = asyncio.create_task(store.commit(namespace("b")))
+    assert await names(store) == ["a"]
+    assert not waiting.done()
+    other.execute("COMMIT")
+    await waiting
+    assert await names(store) == ["a", "b"]
+    other.close()
     await store.close()
 
 

@@ -139,6 +139,14 @@ async def test_asking_for_an_answer_too_early_too_late_or_in_vain_says_why(queue
         await queue.result(id)
 
 
+async def test_lanes_are_every_function_with_work_once_and_its_earliest_item(queue: AsyncQueue, store: SqliteStore) -> None:
+    for namespace, function, delay in (("a", "z", 3), ("a", "z", 1), ("b", "f", 0), ("b", "g", 2), ("c", "a", 0)):
+        id = await queue.enqueue(call(namespace=namespace, function=function, delay_s=float(delay)))
+    await queue.cancel(id)
+    now = queue.clock.now()
+    assert await store.fetch("queue_lanes") == [("a", "z", now + 1), ("b", "f", now), ("b", "g", now + 2)]
+
+
 async def test_depth_counts_what_waits(queue: AsyncQueue) -> None:
     for function in ("f", "f", "g"):
         await queue.enqueue(call(function=function))

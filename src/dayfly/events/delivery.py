@@ -32,7 +32,7 @@ from .queue import AsyncQueue, decode_call, encode_result
 from .retry import End, Progress, Retry, State, decide, expired
 
 PER_FUNCTION: Final = 16  # deliveries of one function at the same time
-OVERALL: Final = 256
+OVERALL: Final = 128
 LEASE: Final = 60.0  # seconds without renewal after which an item is due again
 RENEW_EVERY: Final = 15.0  # seconds
 TIDY_EVERY: Final = 10.0  # seconds

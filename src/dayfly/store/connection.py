@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 
 MEMORY = ":memory:"
@@ -10,6 +12,9 @@ PATIENCE = 5.0  # seconds to wait for a lock that another program holds
 
 def connect(path: str, *, writer: bool) -> sqlite3.Connection:
     """A connection in autocommit mode: the only writer (WAL, every commit on disk), or a reader that cannot write."""
+    if writer and path != MEMORY:  # secrets are in there: readable by its owner only, as SQLite's side files then are too
+        with contextlib.suppress(OSError):  # it exists; or SQLite will say what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         if writer:

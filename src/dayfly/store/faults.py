@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ..errors import Conflict, DayflyError, Internal, TooLarge, Unavailable
+from ..errors import BadInput, Conflict, DayflyError, Internal, TooLarge, Unavailable
 
 _BY_CODE: dict[int, tuple[type[DayflyError], str, str]] = {
     sqlite3.SQLITE_FULL: (
@@ -43,15 +43,24 @@ _BY_CODE: dict[int, tuple[type[DayflyError], str, str]] = {
 }
 
 
-def mapped(error: sqlite3.Error) -> DayflyError:
-    """The DayflyError that tells the same, for whoever asked the store."""
+def mapped(error: Exception) -> DayflyError:
+    """The DayflyError that tells the same, for whoever asked the store.
+
+    What is no error of SQLite comes from a value it cannot hold: an integer beyond 64 bits, half a character.
+    """
+    if not isinstance(error, sqlite3.Error):
+        return BadInput(f"The database cannot hold this value: {error}.")
     if isinstance(error, sqlite3.IntegrityError):
         return Conflict(f"The database refuses this: {error}.")
-    code: int = getattr(error, "sqlite_errorcode", 0) or 0
-    kind, detail, hint = _BY_CODE.get(code & 0xFF, (Internal, "The database refused a statement.", ""))
+    kind, detail, hint = _BY_CODE.get(_code(error), (Internal, "The database refused a statement.", ""))
     return kind(f"{detail} ({error})", hint=hint)
 
 
-def passing(error: sqlite3.Error) -> bool:
+def passing(error: Exception) -> bool:
     """Whether the same statements may succeed later without anybody changing them."""
-    return issubclass(type(mapped(error)), Unavailable)
+    return isinstance(error, sqlite3.Error) and _BY_CODE.get(_code(error), (Internal,))[0] is Unavailable
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code; 0 where the error is of the Python module itself."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF

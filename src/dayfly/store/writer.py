@@ -4,8 +4,8 @@ SQLite has one writer at a time whatever we do, and an fsync takes most of a com
 one thread, which takes all that is waiting, runs it as one transaction, syncs once and then tells them all: group commit. While
 it syncs, the next group lines up; nobody ever waits for a timer.
 
-A group is optimistic: no savepoints. If anything in it fails, it is rolled back and its works run one by one, each in a
-transaction of its own, so that each gets its own error and none suffers from its neighbour's.
+A group is optimistic: no savepoints. If anything in it fails, for whatever reason, it is rolled back and its works run one by one, each
+in a transaction of its own, so that each gets its own error and none suffers from its neighbour's.
 
 Work that nobody waits for (write-behind) and that fails for a reason that passes, such as a full disk, is held and tried again;
 later write-behind lines up after it, so order is kept. Both queues are bounded: beyond, write-behind is dropped and counted.
@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 from ..errors import DayflyError
 from .faults import mapped, passing
@@ -137,7 +137,7 @@ class Writer:
         try:
             self._transaction(group)
             return group
-        except sqlite3.Error as error:
+        except Exception as error:
             if len(group) == 1:
                 return self._failed(group[0], error)
         ended: list[Work] = []
@@ -148,7 +148,7 @@ class Writer:
             try:
                 self._transaction([work])
                 ended.append(work)
-            except sqlite3.Error as error:
+            except Exception as error:
                 ended += self._failed(work, error)
         return ended
 
@@ -165,7 +165,7 @@ class Writer:
                 execute("ROLLBACK")
             raise
 
-    def _failed(self, work: Work, error: sqlite3.Error) -> list[Work]:
+    def _failed(self, work: Work, error: Exception) -> list[Work]:
         if work.patient and passing(error):
             if not self._held:
                 log.warning("cannot write for now, trying again every second: %s", error)
@@ -186,18 +186,18 @@ class Writer:
 
     def _read(self, read: Read) -> None:
         try:
-            read.rows = self._connection.execute(read.sql, read.parameters).fetchall()
-        except sqlite3.Error as error:
-            read.error = mapped(error)
+            read.rows = rows(self._connection, read.sql, read.parameters)
+        except DayflyError as error:
+            read.error = error
 
 
 def _names(work: Work) -> str:
     return ", ".join(sql.split("\n", 1)[0][:60] for sql, _ in work.statements)
 
 
-def rows(connection: sqlite3.Connection, sql: str, parameters: dict[str, Any]) -> list[Row]:
+def rows(connection: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row]:
     """All rows of a query; raises DayflyError."""
     try:
         return connection.execute(sql, parameters).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:
         raise mapped(error) from error

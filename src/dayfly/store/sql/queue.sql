@@ -34,19 +34,19 @@ SELECT count(*) FROM queue WHERE state = 'queued';
 SELECT count(*) FROM queue WHERE state = 'queued' AND namespace = :namespace AND function = :function;
 
 -- name: queue_lanes
--- The earliest due item of every function that has one: a skip scan, whose cost grows with functions, not with items.
-WITH RECURSIVE lane (namespace, function) AS (
-    SELECT * FROM (SELECT namespace, function FROM queue WHERE state = 'queued' ORDER BY namespace, function LIMIT 1)
+-- The earliest item of every function that has one: a skip scan along queue_due, whose cost grows with functions, not with items.
+WITH RECURSIVE first (seq) AS (
+    SELECT * FROM (SELECT seq FROM queue WHERE state = 'queued' ORDER BY namespace, function, due LIMIT 1)
     UNION ALL
-    SELECT (SELECT q.namespace FROM queue AS q WHERE q.state = 'queued' AND (q.namespace, q.function) > (lane.namespace, lane.function)
-            ORDER BY q.namespace, q.function LIMIT 1),
-           (SELECT q.function FROM queue AS q WHERE q.state = 'queued' AND (q.namespace, q.function) > (lane.namespace, lane.function)
-            ORDER BY q.namespace, q.function LIMIT 1)
-    FROM lane WHERE lane.namespace IS NOT NULL
+    SELECT coalesce(
+        (SELECT n.seq FROM queue AS n
+         WHERE n.state = 'queued' AND n.namespace = q.namespace AND n.function > q.function ORDER BY n.function, n.due LIMIT 1),
+        (SELECT n.seq FROM queue AS n
+         WHERE n.state = 'queued' AND n.namespace > q.namespace ORDER BY n.namespace, n.function, n.due LIMIT 1)
+    )
+    FROM first JOIN queue AS q ON q.seq = first.seq
 )
-SELECT namespace, function, (
-    SELECT min(due) FROM queue AS q WHERE q.state = 'queued' AND q.namespace = lane.namespace AND q.function = lane.function
-) FROM lane WHERE namespace IS NOT NULL;
+SELECT namespace, function, due FROM first JOIN queue USING (seq);
 
 -- name: queue_lease
 -- Take the items of one function that have been due longest.
