@@ -55,6 +55,7 @@ from .registry.namespaces import Namespaces
 from .registry.registry import Registry
 from .sandbox.node.client import NodeSandbox
 from .sandbox.node.interpreters import find as find_interpreters
+from .sandbox.node.interpreters import runtimes
 from .sandbox.port import BoxSpec
 from .scaler.loop import ScaleLoop
 from .store.sqlite import SqliteStore
@@ -163,7 +164,12 @@ class Server:
             keyring = Keyring({self.token: Identity(name="owner")})
         gate = Gate(keyring, hosts=(*settings.hosts, *(host for mount in self._mounts for host in mount.hosts)))
         app = create_app(
-            self.platform.perform, gate.authenticate, lambda: self.metrics.render().decode(), clock=self.clock, healthy=lambda: self._healthy
+            self.platform.perform,
+            gate.authenticate,
+            lambda: self.metrics.render().decode(),
+            clock=self.clock,
+            healthy=lambda: self._healthy,
+            runtimes=runtimes(),
         )
         for name, port in {"": settings.port, **settings.listeners}.items():
             edge = Edge(self._mounts, self._admission, gate.authenticate, settings.edge, self.platform.perform, name)

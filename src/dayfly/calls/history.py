@@ -22,6 +22,7 @@ from ..actions import (
 )
 from ..errors import NotFound
 from ..events.queue import AsyncQueue
+from ..events.retry import State
 from ..model.call import Invocation, Result, Status, Timings
 from ..model.instance import InstanceInfo
 from ..model.log import LogLine
@@ -59,15 +60,17 @@ class History:
         if call is not None and call.invoke.namespace == action.namespace:
             return running(call)
         entry = await self._queue.status(action.id)
-        if entry is not None and entry.namespace == action.namespace and (entry.open or entry.state.value != "done"):
-            last = await self._recorder.get(action.id)
-            now = entry.invocation()
-            if last is None or entry.open:
-                return now
-            return replace(last, status=now.status, error_message=now.error_message or last.error_message)
+        if entry is not None and entry.namespace != action.namespace:
+            entry = None
         record = await self._recorder.get(action.id)
-        if record is None or record.namespace != action.namespace:
+        if record is not None and record.namespace != action.namespace:
+            record = None
+        if entry is not None and (entry.open or record is None):
+            return entry.invocation()  # a crash may have taken the record along; what became of the call is on disk
+        if record is None:
             raise self._missing(action.namespace, action.id)
+        if entry is not None and entry.state is not State.DONE:
+            return replace(record, status=entry.invocation().status, error_message=record.error_message or entry.last_error)
         return record
 
     @staticmethod
