@@ -108,8 +108,8 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Process]:
-    made = Process(tmp_path / "d")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    made = Process(tmp_path_factory.mktemp("c") / "d")
     made.start()
     yield made
     if made.process is not None and made.process.poll() is None:
