@@ -226,3 +226,15 @@ async def test_newer_grammar_passes_and_wrong_grammar_does_not(builder: Builder,
     bad = await store.put_texts({"handler.py": "\ndef handler(event, context) return 1\n"})
     with pytest.raises(BuildFailed, match=r"handler\.py:2: expected ':': def handler"):
         await builder.build(bad.digest, config)
+
+
+@pytest.mark.parametrize("runtime", [PYTHONS[0], PYTHONS[-1]])
+async def test_large_packages_start_from_bytecode(runtime: str, builder: Builder, store: PackageStore) -> None:
+    big = "VALUE = 7\n" + "".join(f"def f{i}(a, b): return a * {i} + b\n" for i in range(3000))
+    package = await store.put_texts({"handler.py": HANDLER, "demo.py": big, "old.py": "print 'Python 2 does not compile'\n"})
+    artifact = await builder.build(package.digest, Config(runtime=runtime))
+    (mount,) = artifact.mounts
+    made = store.root / mount.source / "__pycache__" / f"demo.cpython-3{runtime.rpartition('.')[2]}.pyc"
+    assert made.read_bytes()[4:8] == b"\1\0\0\0"  # PEP 552: by hash, unchecked
+    assert b"/var/task/demo.py" in made.read_bytes()
+    assert value(store, artifact, runtime) == "7"

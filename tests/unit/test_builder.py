@@ -325,3 +325,49 @@ async def test_a_job_within_its_disk_runs_to_its_end(tmp_path: Path) -> None:
     await clock.pass_time(5)
     gate.set_result(7)
     assert await watched == 7
+
+
+LARGE = HANDLER | {"lib/__init__.py": "", "lib/big.py": "x = 1\n" * 20_000, "__pycache__/handler.cpython-311.pyc": "theirs"}
+
+
+def compile_all(work: Path) -> int:
+    for name in ("handler", "lib/big", "lib/planted"):
+        at = work / name
+        (at.parent / "__pycache__").mkdir(exist_ok=True)
+        (at.parent / "__pycache__" / f"{at.name}.cpython-311.pyc").write_text("bytecode")
+    return 0
+
+
+async def test_a_large_package_is_compiled_once_beside_the_package(store: PackageStore) -> None:
+    jobs = Jobs(compile_all)
+    artifact = await build(store, jobs, LARGE)
+    again = await build(store, jobs, LARGE)
+    assert artifact == again
+    assert len(jobs.jobs) == 1
+    assert not jobs.jobs[0].network
+    (mount,) = artifact.mounts
+    folder = store.root / mount.source
+    assert mount.target == "/var/task"
+    assert (folder / "lib/__pycache__/big.cpython-311.pyc").read_text() == "bytecode"
+    assert not (folder / "lib/__pycache__/planted.cpython-311.pyc").exists()  # no such source
+    assert (folder / "__pycache__/handler.cpython-311.pyc").read_text() == "theirs"  # the package's own files stay
+    assert not (store.path(artifact.digest) / "lib/__pycache__").exists()
+    assert (folder / "lib/big.py").samefile(store.path(artifact.digest) / "lib/big.py")
+    assert await store.collect([artifact], grace=-60) == 0
+
+
+@pytest.mark.parametrize("way", ["fails", "links"])
+async def test_without_usable_bytecode_the_source_does(way: str, store: PackageStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "big.cpython-311.pyc").write_text("secret")
+
+    def script(work: Path) -> int:
+        (work / "lib" / "__pycache__").symlink_to(outside)
+        return 1 if way == "fails" else 0
+
+    artifact = await build(store, Jobs(script), LARGE)
+    folder = store.root / artifact.mounts[0].source
+    assert (folder / "lib/big.py").exists()
+    assert not (folder / "lib/__pycache__").exists()
+    assert artifact.mounts[0].source.startswith("code/" if way == "fails" else "deps/")

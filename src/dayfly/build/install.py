@@ -30,6 +30,7 @@ from ..errors import BuildFailed
 from ..model.function import Mount
 from ..sandbox.port import JobSpec, Sandbox
 from .digest import content_key
+from .flights import Flights, Progress
 from .machine import Machine
 from .packages import PackageStore
 from .watch import bounded
@@ -42,8 +43,6 @@ DISK_BYTES = 3 * MAX_BYTES  # that a job may take while it runs: downloads and u
 DISK_ENTRIES = 3 * MAX_ENTRIES
 _LOG_LINES = 40  # of a failed build, shown
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-Progress = Callable[[str], None]
 
 
 class Blame(Struct, frozen=True):
@@ -79,18 +78,6 @@ class Installed(Struct, frozen=True):
     size: int  # bytes
 
 
-class _Flight:
-    """A build under way and those who wait for it."""
-
-    def __init__(self) -> None:
-        self.listeners: list[Progress] = []
-        self.task: asyncio.Task[Installed] | None = None
-
-    def tell(self, line: str) -> None:
-        for listener in self.listeners:
-            listener(line)
-
-
 class Installer:
     """Keeps installed dependencies in a package store."""
 
@@ -98,28 +85,14 @@ class Installer:
         self._packages = packages
         self._sandbox = sandbox
         self._machine = machine
-        self._slots = asyncio.Semaphore(at_once)
-        self._flights: dict[str, _Flight] = {}
+        self._flights: Flights[Installed] = Flights(at_once)
 
     async def ensure(self, install: Install, progress: Progress) -> Installed:
         """The installed dependencies; `progress` hears each line of the job's output. Raises BuildFailed."""
         key = install.key
         if (found := self._found(install, key)) is not None:
             return found
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight()
-            flight.task = asyncio.create_task(self._fly(install, key, flight))
-        assert flight.task is not None
-        flight.listeners.append(progress)
-        try:
-            return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
-            if flight.listeners == [progress]:  # nobody else waits
-                flight.task.cancel()
-            raise
-        finally:
-            flight.listeners.remove(progress)
+        return await self._flights.join(key, lambda tell: self._run(install, key, tell), progress)
 
     def _found(self, install: Install, key: str) -> Installed | None:
         folder = self._packages.root / "deps" / key
@@ -127,13 +100,6 @@ class Installer:
             return None
         size = json.loads((folder / "built.json").read_bytes())["size"]
         return Installed(Mount(f"deps/{key}/{install.kind}", install.mount), size)
-
-    async def _fly(self, install: Install, key: str, flight: _Flight) -> Installed:
-        try:
-            async with self._slots:
-                return await self._run(install, key, flight.tell)
-        finally:
-            del self._flights[key]
 
     async def _run(self, install: Install, key: str, progress: Progress) -> Installed:
         scratch = self._packages.scratch()

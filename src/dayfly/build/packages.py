@@ -106,11 +106,14 @@ class PackageStore:
         remove(folder, self.root / "scratch")
 
     async def collect(self, artifacts: Iterable[Artifact], grace: float = GRACE) -> int:
-        """Delete code and dependencies that none of the artifacts mounts and that are older than `grace` seconds.
+        """Delete code and dependencies that none of the artifacts needs and that are older than `grace` seconds.
 
         Returns how many folders went.
         """
-        kept = {"/".join(mount.source.split("/")[:2]) for artifact in artifacts for mount in artifact.mounts}
+        kept: set[str] = set()
+        for artifact in artifacts:
+            kept.add(f"code/{artifact.digest}")
+            kept.update("/".join(mount.source.split("/")[:2]) for mount in artifact.mounts)
         return await asyncio.to_thread(self._collect, kept, self.clock.now() - grace)
 
     def _collect(self, kept: set[str], before: float) -> int:
