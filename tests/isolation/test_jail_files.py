@@ -24,6 +24,16 @@ def test_of_the_host_only_programs_can_be_seen(tmp_path: Path) -> None:
     assert says("print(sorted(os.listdir('/mnt')), os.listdir('/run'))") == ["[] []"]
 
 
+def test_a_folder_that_functions_could_not_read_is_refused_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    result = jailed("print('in')", template={"binds": [[str(tmp_path), "/opt/tools"]]})
+    assert result.returncode == 1
+    assert "chmod -R o+rX" in result.stderr
+    tmp_path.chmod(0o755)
+    (tmp_path / "tool").write_text("x")
+    assert says("print(os.listdir('/opt/tools'))", template={"binds": [[str(tmp_path), "/opt/tools"]]}) == ["['tool']"]
+
+
 def test_of_the_interpreters_parents_only_the_name_appears() -> None:
     prefix = Path(find_python()).parents[1]
     if prefix.is_relative_to("/usr"):

@@ -104,6 +104,21 @@ def test_the_same_calls_under_numbers_of_other_architectures_are_denied(tmp_path
     assert says("os.execv('/code/foreign', ['foreign'])", **options) == ["-1 -1 1"]
 
 
+def test_without_the_filter_the_other_walls_still_stand() -> None:
+    """No wall leans on another: with the filter off, capabilities, mounts and limits refuse the same things."""
+    code = """
+    import ctypes, errno
+    libc = ctypes.CDLL(None, use_errno=True)
+    def refused(result): return errno.errorcode[ctypes.get_errno()] if result else "done"
+    print(refused(libc.umount2(b"/proc/kallsyms", 2)), refused(libc.umount2(b"/tmp", 2)), refused(libc.umount2(b"/", 2)))
+    print(refused(libc.mount(None, b"/", None, 0x1020, None)), refused(libc.mount(b"proc", b"/code", b"proc", 0, None)))
+    print(refused(libc.unshare(0x10000000)), refused(libc.unshare(0x20000)), refused(libc.chroot(b"/tmp")))
+    print(refused(libc.sethostname(b"x", 1)), attempt(os.mknod, "/tmp/mem", 0o020666, os.makedev(1, 1)))
+    """
+    unshared = "done" if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY else "ENOSPC"  # containers may mount it read-only
+    assert says(code, plan={"seccomp": False}) == ["EPERM EPERM EPERM", "EPERM EPERM", f"{unshared} EPERM EPERM", "EPERM EPERM"]
+
+
 def test_no_capability_of_any_kind() -> None:
     code = """
     status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if line.startswith(

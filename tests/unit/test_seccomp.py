@@ -95,6 +95,10 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("socket", (40, 1), NO_FAMILY),
         ("socketpair", (1, 1), ALLOW),
         ("socketpair", (38, 1), NO_FAMILY),
+        ("prctl", (15, 0), ALLOW),  # PR_SET_NAME
+        ("prctl", (1, 9), ALLOW),
+        ("prctl", (1, 0), EPERM),
+        ("prctl", (1, 15), EPERM),
         ("personality", (0xFFFFFFFF,), ALLOW),
         ("personality", (0x0040000,), EPERM),
     ],

@@ -312,7 +312,12 @@ def _become(plan: Plan, state: _Prepared, process: int) -> None:
         uid, gid = os.geteuid(), os.getegid()
         sys_.prctl(sys_.PR_SET_DUMPABLE, 1)
         sys_.unshare(sys_.CLONE_NEWUSER)
-        _map("/proc/self/fd/%d" % process, FUNCTION_ID, uid, FUNCTION_ID, gid)
+        folder = "/proc/self/fd/%d" % process
+        _map(folder, FUNCTION_ID, uid, FUNCTION_ID, gid)
+        try:
+            _write(folder + "/../sys/user/max_user_namespaces", b"0")  # of this namespace: none within it, filter or not
+        except OSError:
+            pass  # read-only where we run in a container; the filter denies it anyway
         sys_.drop_bounding_set(state.last_capability)
     sys_.drop_capabilities()
 

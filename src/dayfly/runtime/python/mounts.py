@@ -90,10 +90,19 @@ def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", target
     os.symlink("/tmp", _STAGE + "/var/tmp")
     _dev(rootless)
     for source, target in visible:
+        if not rootless:
+            _check_readable(source)
         _bind(source, _STAGE + target, _SHARED)
     _hidden(outermost(sources))
     _protect_root()
     sys_.pivot_root(_STAGE)
+
+
+def _check_readable(path: str) -> None:
+    """Functions are not root, whatever the zygote is: better to learn it here than from an import that fails."""
+    needed = 0o005 if os.path.isdir(path) else 0o004
+    if os.path.exists(path) and os.stat(path).st_mode & needed != needed:
+        raise PermissionError(13, "functions run as another user and cannot read this: chmod -R o+rX", path)
 
 
 def _protect_root() -> None:

@@ -18,6 +18,7 @@ somebody has thought about it. Left out on purpose, and why:
     socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
     inet protocols but tcp, udp, icmp, mptcp     asking for sctp or dccp would load their kernel modules
     personality but Linux with fixed values      switches address randomisation off
+    prctl PR_SET_PDEATHSIG but with SIGKILL      would let an instance outlive the process that guards it
     other architectures (i386, x32, 32-bit arm)  the same calls under other numbers
 
 The set is searched as a binary tree over ranges of numbers, not as a list: loading is cheaper (the kernel walks the program once for
@@ -60,6 +61,7 @@ _MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 _CLONE_NEW = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE3 = 435
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
 _TYPES = (1, 2, 3)  # SOCK_STREAM, SOCK_DGRAM, SOCK_RAW (for which the kernel wants a capability)
 _PROTOCOLS = (0, 1, 6, 17, 58, 262)  # by type, ICMP (ping), TCP, UDP, ICMPv6, MPTCP (Go tries it first)
@@ -94,6 +96,10 @@ def _checks() -> "dict[str, Code]":
         "ioctl": [_argument(1), *_if_one_of((_TIOCSTI, _TIOCLINUX), deny, allow)],
         "socket": [_argument(0), *_if_one_of((_INET, _INET6), inet, _if_one_of((_NETLINK,), netlink, others))],
         "socketpair": [_argument(0), *_if_one_of((_UNIX,), allow, family)],
+        "prctl": [
+            _argument(0),
+            *_if_one_of((_PR_SET_PDEATHSIG,), [_argument(1), *_if_one_of((_SIGKILL,), allow, deny)], allow),
+        ],
         "personality": [_argument(0), *_if_one_of(_PERSONALITIES, allow, deny)],
     }
 
