@@ -201,6 +201,8 @@ def test_an_answer_before_the_whole_request(tmp_path: Path) -> None:
         (b"hello\r\n\r\n", "its answer begins with 'hello'"),
         (b"HTTP/1.1 999 No\r\n\r\n", "which is not HTTP/1.1"),
         (b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "malformed header 'A : b'"),
+        (b"HTTP/1.1 200 OK\r\na: b\x01\r\n\r\n", "malformed header"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 201 + b"\r\n", "has 201 headers; at most 200"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", "content-length '-1'"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "unknown transfer-encoding 'gzip'"),
         (b"HTTP/1.1 101 Switching\r\n\r\n", "switched protocols"),

@@ -341,6 +341,8 @@ def test_the_http_flavour_answers_with_responses(
         ("{status: 200, headers: {'a b': 'c'}}", 'header name "a b"'),
         ("{status: 200, headers: {a: 'b\\r\\nset-cookie: c'}}", "it must be one line"),
         ("{status: 200, headers: {a: '\\u20ac'}}", "latin-1"),
+        ("{status: 200, headers: {a: 'b\\x7f'}}", "it must be one line"),
+        ("{status: 200, headers: Array(201).fill(['a', 'b'])}", "has 201 headers; at most 200"),
         ("{status: 200, headers: 7}", "must be an object or a list"),
         ("{status: 200, headers: {a: 'x'.repeat(100000)}}", "are longer than the 65536 bytes"),
     ],
@@ -385,7 +387,7 @@ exports.handler = async (event, context) => {
     case 'throw':
       throw new TypeError('no étoile', { cause: new Error('because') });
     case 'throw text':
-      throw 'plain';
+      throw 'plain \\ud800';
     case 'later':
       setTimeout(() => { throw new Error('stray'); });
       return new Promise(() => {});
@@ -446,7 +448,7 @@ def test_errors_carry_the_users_frames(life: Path) -> None:
         assert error["trace"][0].startswith("at exports.handler (handler.js:12:13)\n    throw new TypeError")
         assert error["trace"][-1].startswith("caused by Error: because at handler.js:12:")
         assert len(error["trace"]) == 2
-        assert link.call({"what": "throw text"}).error == {"type": "Error", "message": "plain", "trace": []}
+        assert link.call({"what": "throw text"}).error == {"type": "Error", "message": "plain \ufffd", "trace": []}
         assert len(link.call({"what": "long"}).error["message"]) < 9000  # type: ignore[index]
         for what, message in (("later", "stray"), ("rejected", "unheard")):
             error = link.call({"what": what}).error

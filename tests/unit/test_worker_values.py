@@ -144,6 +144,8 @@ def test_values_become_bodies(event: Link, expression: str, content_type: str, b
         ("Response(headers={'a': 'b\\r\\nset-cookie: c'})", "it must be one line"),
         ("Response(headers={'a': '\\u20ac'})", "latin-1"),
         ("Response(headers={'a': None})", "has the value None"),
+        ("Response(headers={'a': 'b\\x7f'})", "it must be one line"),
+        ("Response(headers=[('a', 'b')] * 201)", "has 201 headers; at most 200"),
         ("Response(headers=7)", "must be a mapping or a list"),
         ("Response(headers={'a': 'x' * 100_000})", "at most 65536 are allowed"),
         ("Response({1, 2})", "result is a set"),

@@ -13,6 +13,7 @@ const MESSAGE_LIMIT = 8 << 10; // characters
 const FRAME_LIMIT = 50;
 const TEXT_LIMIT = 600; // characters of one frame
 const CAUSES = 3;
+const LONE = /\p{Surrogate}/gu; // halves of surrogate pairs, which UTF-8 cannot hold
 const OURS = __dirname + path.sep;
 Error.stackTraceLimit = FRAME_LIMIT;
 
@@ -25,7 +26,8 @@ class LoadFailed extends Error {
 }
 
 function bounded(text, limit) {
-  return text.length <= limit ? text : text.slice(0, limit) + '... (cut)';
+  const whole = text.length <= limit ? text : text.slice(0, limit) + '... (cut)';
+  return whole.replace(LONE, '\ufffd');
 }
 
 function read(error, name) {
@@ -69,7 +71,7 @@ function sourceLine(file, line) {
 function frameText(frame, root, withSource) {
   const place = `${relative(frame.file, root)}:${frame.line}:${frame.column}`;
   const source = withSource ? sourceLine(frame.file, frame.line) : '';
-  return ('at ' + (frame.fn ? `${frame.fn} (${place})` : place) + (source ? `\n    ${source}` : '')).slice(0, TEXT_LIMIT);
+  return ('at ' + (frame.fn ? `${frame.fn} (${place})` : place) + (source ? `\n    ${source}` : '')).slice(0, TEXT_LIMIT).replace(LONE, '\ufffd');
 }
 
 function typeName(error) {

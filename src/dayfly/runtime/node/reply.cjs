@@ -24,8 +24,8 @@ const HEAD_LIMIT = 64 << 10; // bytes of status and headers
 const RESPONSE_KEYS = new Set(['status', 'statusCode', 'headers', 'body']);
 const EVENT_KEYS = new Set(['event', 'data', 'id', 'retry']);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-// eslint-disable-next-line no-control-regex
-const VALUE = /^[^\r\n\0\u0100-\uffff]*$/;
+const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*$/;
+const HEADERS = 200; // of one answer
 
 /** The answer breaks the contract; the message tells the author of the function how. */
 class Refused extends Error {}
@@ -122,6 +122,7 @@ function checked(headers) {
       pairs.push([name.toLowerCase(), value]);
     }
   }
+  if (pairs.length > HEADERS) throw new Refused(`the response has ${pairs.length} headers; at most ${HEADERS} are allowed`);
   return pairs;
 }
 

@@ -24,8 +24,9 @@ import sys
 import threading
 import time
 
-from . import concurrent, errors, frames, http1, process
+from . import errors, frames, http1, process
 from .call import cancelled_frame
+from .threads import Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _main(work: dict[str, Any], listen_fd: int) -> int:
             return 0
         conn = frames.Connection(sock)
         conn.send(ready)
-        concurrent.Threads(exchanges, limit).serve(conn)
+        Threads(exchanges, limit).serve(conn)
         conn.close()
 
 

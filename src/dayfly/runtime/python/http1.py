@@ -5,6 +5,7 @@ Bodies pass in pieces, in both directions. The server is user code: heads are bo
 
 from __future__ import annotations
 
+import re
 import socket
 
 TYPE_CHECKING = False
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEAD_LIMIT = 64 << 10  # bytes of status line and headers
+HEADERS = 200  # of one answer
 PIECE = 64 << 10  # bytes received at a time
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 HOP_BY_HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
 )
@@ -122,10 +126,12 @@ class Client:
         version, _, tail = first.partition(" ")
         if version not in ("HTTP/1.1", "HTTP/1.0") or not tail[:3].isdigit() or not 100 <= int(tail[:3]) <= 599:
             raise BadServer(f"its answer begins with {first!r:.80}, which is not HTTP/1.1")
+        if len(rest) > HEADERS:
+            raise BadServer(f"its answer has {len(rest)} headers; at most {HEADERS} are allowed")
         headers = []
         for line in rest:
             name, colon, value = line.partition(":")
-            if not colon or not name or name != name.strip():
+            if not colon or not _TOKEN.match(name) or _UNPRINTABLE.search(value):
                 raise BadServer(f"its answer has the malformed header {line!r:.80}")
             headers.append((name.lower(), value.strip()))
         return int(tail[:3]), version, headers

@@ -25,7 +25,7 @@ _SPAWNS = frozenset(("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork
 
 
 class Tag:
-    """Which call is running. The plain one is for one call at a time; `concurrent.ContextTag` for several."""
+    """Which call is running. The plain one is for one call at a time; `threads.ContextTag` for several."""
 
     id = ""
 
@@ -78,6 +78,10 @@ class Writer(io.TextIOBase):
             self.finish(ident)
             if ident != self._last:
                 self._put(ident, "")
+
+    def unlock(self) -> None:
+        """After a fork: the thread that held the lock is not in this process."""
+        self._lock = threading.RLock()
 
     def _put(self, ident: str, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")

@@ -68,23 +68,19 @@ def reseed() -> None:
 
 
 def search(task_root: str, deps_roots: list[str]) -> None:
-    """Let user code find its own modules first, then its dependencies, then the standard library.
+    """Let user code find its own modules first, then the standard library, then its dependencies: the order of any Python.
 
     A module of the package may bear the name of one that was imported before the fork (`queue.py`, `token.py`); the
     early one is forgotten, so that an import finds the user's, as it would in a Python of its own.
     """
-    sys.path[:0] = [task_root, *deps_roots]
+    sys.path.insert(0, task_root)
+    sys.path.extend(deps_roots)
     sys.path_importer_cache.clear()
-    for folder in (task_root, *deps_roots):
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            name, dot, kind = entry.name.partition(".")
-            if name in sys.modules and name not in _CORE and (kind == "py" or (not dot and _is_package(entry.path))):
-                for loaded in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
-                    del sys.modules[loaded]
+    for entry in os.scandir(task_root):
+        name, dot, kind = entry.name.partition(".")
+        if name in sys.modules and name not in _CORE and (kind == "py" or (not dot and _is_package(entry.path))):
+            for loaded in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+                del sys.modules[loaded]
 
 
 def _is_package(path: str) -> bool:

@@ -33,6 +33,8 @@ _EMPTY = b'"status":204,'
 _HEAD_LIMIT = 64 << 10  # bytes of status and headers
 _DICT_KEYS = frozenset(("status", "statusCode", "headers", "body"))
 _EVENT_KEYS = frozenset(("event", "data", "id", "retry"))
+_HEADERS = 200  # headers of one answer
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _JSON_TYPES = frozenset((dict, list, tuple, int, float, bool))
 
@@ -152,11 +154,13 @@ def _headers(headers: Any) -> list[tuple[str, str]]:
         for value in values if isinstance(values, (list, tuple)) else (values,):
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 value = str(value)
-            if not isinstance(value, str) or any(c in value for c in "\r\n\0") or any(ord(c) > 255 for c in value):
+            if not isinstance(value, str) or _UNPRINTABLE.search(value):
                 raise Refused(
                     f"the response's header {name!r:.80} has the value {value!r:.80}; it must be one line of latin-1 text"
                 )
             checked.append((name.lower(), value))
+    if len(checked) > _HEADERS:
+        raise Refused(f"the response has {len(checked)} headers; at most {_HEADERS} are allowed")
     return checked
 
 

@@ -1,7 +1,7 @@
-"""Several calls at a time in one instance: threads for plain handlers, tasks of one event loop for async ones.
+"""Several calls at a time in one instance: a thread for each call of a plain handler.
 
-The gateway counts; it never has more calls open than the revision's concurrency allows. A cancelled task is stopped; a thread cannot
-be (the gateway destroys the instance when that matters).
+The gateway counts; it never has more calls open than the revision's concurrency allows. A thread cannot be stopped: when a cancelled call
+must end, the gateway destroys the instance.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import queue
 import socket
 import threading
 
-from .call import cancelled_frame
 from .frames import CANCEL, DATA, END, REQUEST, Connection
 from .output import NO_CALL, Tag
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     Runner = Union[Calls, Exchanges]
 
 _loads = json.JSONDecoder().decode
-_current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
+current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
 
 
 class ContextTag(Tag):
@@ -37,7 +36,7 @@ class ContextTag(Tag):
 
     @property
     def id(self) -> str:  # type: ignore[override]
-        return _current.get(ContextTag.fallback)
+        return current.get(ContextTag.fallback)
 
 
 class _Locked(Connection):
@@ -108,9 +107,9 @@ class Threads:
     def _work(self) -> None:
         while True:
             job, bodies = self._jobs.get()
-            _current.set(job[2]["id"])
+            current.set(job[2]["id"])
             self._calls.run(*job)
-            _current.set(NO_CALL)
+            current.set(NO_CALL)
             unread = bodies.pop(job[1], None)
             if unread is not None:
                 unread.put(b"")  # for whoever still waits for more of the body
@@ -134,79 +133,10 @@ def _reader(pieces: queue.SimpleQueue[bytes]) -> Any:
 
 def _run_alone(awaitable: Awaitable[Any]) -> Any:
     """Run an awaitable that a plain handler returned, in this thread."""
-    import asyncio
+
+    import asyncio  # the bridge never comes here
 
     async def wait() -> Any:
         return await awaitable
 
     return asyncio.run(wait())
-
-
-class Tasks:
-    """Async handlers: the main thread is an event loop that lasts as long as the instance."""
-
-    def __init__(self, calls: Calls) -> None:
-        import asyncio
-
-        self._calls = calls
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
-        self._open: dict[int, asyncio.Task[None]] = {}
-        self._bodies: dict[int, tuple[dict[str, Any], list[bytes]]] = {}
-        self._cancelled: set[int] = set()
-
-    def serve(self, plain: Connection) -> None:
-        """Run the loop until the gateway goes; then stop what is still running."""
-        ContextTag.fallback = NO_CALL
-        self._loop.add_reader(plain.sock, self._readable, plain)
-        self._loop.run_forever()
-        for task in self._open.values():
-            task.cancel()
-        self._open.clear()
-        self._bodies.clear()
-
-    def _readable(self, conn: Connection) -> None:
-        if not conn.fill():
-            self._loop.remove_reader(conn.sock)
-            self._loop.stop()
-            return
-        while True:
-            frame = conn.take()
-            if frame is None:
-                return
-            kind, stream, payload = frame
-            plain_kind = kind & 0x7F
-            if plain_kind == REQUEST:
-                head = _loads(payload.decode("utf-8"))
-                if kind & END:
-                    self._begin(conn, stream, head, b"")
-                else:
-                    self._bodies[stream] = (head, [])
-            elif plain_kind == DATA and stream in self._bodies:
-                self._bodies[stream][1].append(payload)
-                if kind & END:
-                    head, pieces = self._bodies.pop(stream)
-                    self._begin(conn, stream, head, b"".join(pieces))
-            elif plain_kind == CANCEL:
-                self._cancel(conn, stream)
-
-    def _begin(self, conn: Connection, stream: int, head: dict[str, Any], body: bytes) -> None:
-        token = _current.set(head["id"])  # the task copies the context
-        task = self._loop.create_task(self._calls.run_async(conn, stream, head, body, self._cancelled))
-        _current.reset(token)
-        self._open[stream] = task
-        task.add_done_callback(lambda done: self._done(conn, stream, done))
-
-    def _done(self, conn: Connection, stream: int, task: Any) -> None:
-        if self._open.get(stream) is task:
-            del self._open[stream]
-        self._cancelled.discard(stream)
-        if task.cancelled():  # before it began
-            conn.send(cancelled_frame(stream))
-
-    def _cancel(self, conn: Connection, stream: int) -> None:
-        if self._bodies.pop(stream, None) is not None:
-            conn.send(cancelled_frame(stream))
-        elif stream in self._open:
-            self._cancelled.add(stream)
-            self._open[stream].cancel()
