@@ -23,6 +23,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name
     shutdown_grace_s: float = 10.0  # calls under way may end
+    orphan_grace_s: float = 30.0  # instances outlive a killed server for so long
     edge: EdgeLimits = EdgeLimits()
     limits: Limits = Limits()
     prices: PriceSheet = PriceSheet()

@@ -80,7 +80,13 @@ class Server:
         self.logs = LogStore(self.store, self.clock)
         self.queue = AsyncQueue(self.store, self.clock)
         self.packages = PackageStore(data / "packages")
-        self.sandbox = NodeSandbox(data, isolation=settings.isolation, on_logs=self.logs.append, clock=self.clock)
+        self.sandbox = NodeSandbox(
+            data,
+            isolation=settings.isolation,
+            on_logs=self.logs.append,
+            clock=self.clock,
+            grace=settings.orphan_grace_s,
+        )
         self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed)
         self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.limits)
         self.scaler = ScaleLoop(self.pool, self.clock)
