@@ -10,17 +10,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.sandboxes import LIMIT, Answer, Events, Place, ask, call, head, place, why_not
+from tests.support.sandboxes import LIMIT, SOURCE, Answer, Events, Place, ask, call, head, place, why_not
 
 from dayfly.errors import Conflict, InitFailed, InstanceDied, Unavailable
 from dayfly.model.call import FunctionError
 from dayfly.model.function import Mount
 from dayfly.sandbox import frames
 from dayfly.sandbox.node.client import NodeSandbox
+from dayfly.sandbox.node.interpreters import runtimes
 from dayfly.sandbox.node.processes import family
 from dayfly.sandbox.port import JobSpec
 
 pytestmark = pytest.mark.anyio
+
+BOOTSTRAP = """#!/usr/bin/python3
+import http.server, json, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        answer = json.dumps({"path": self.path, "body": json.loads(body)}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
 
 ALL = ("namespace", "process", "memory")
 NODES = ("namespace", "process")
@@ -196,6 +211,37 @@ async def test_a_dead_box_is_harmless(anywhere: Place) -> None:
     assert isinstance(await call(box).end(), InstanceDied)
     await box.destroy()
     assert events.exit.done()
+
+
+# --- other languages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runtime", [name for name in runtimes() if name.startswith("python3.")])
+async def test_every_python_of_this_machine_serves(node: Place, runtime: str) -> None:
+    box, _ = await node.ready("version", runtime=runtime)
+    assert await ask(box) == [int(part) for part in runtime.removeprefix("python").split(".")]
+
+
+@pytest.mark.skipif("nodejs" not in runtimes(), reason="there is no Node on this machine")
+async def test_node_serves_with_a_large_environment(node: Place) -> None:
+    (node.data / "packages" / SOURCE / "hello.js").write_text(
+        "exports.handler = (event) => { console.log('hi'); return [event, process.env.LONG.length, process.env.SHORT]; };"
+    )
+    env = {"LONG": "l" * 200_000, "SHORT": "s"}
+    for number in range(3):
+        box, _ = await node.ready("hello.handler", runtime="nodejs", env=env, memory_mb=256)
+        assert await ask(box, number) == [number, 200_000, "s"]
+    await node.log(lambda lines: [line.text for line in lines].count("hi") == 3)
+
+
+async def test_any_program_that_serves_http_is_a_function(node: Place) -> None:
+    bootstrap = node.data / "packages" / SOURCE / "bootstrap"
+    bootstrap.write_text(BOOTSTRAP)
+    bootstrap.chmod(0o755)
+    box, _ = await node.ready("", runtime="provided")
+    assert await ask(box, {"a": 1}) == {"path": "/", "body": {"a": 1}}
+    await box.destroy()
+    assert len(family(node.sandbox.agent_pid)) == 2  # type: ignore[attr-defined]
 
 
 # --- ends, with processes -------------------------------------------------------------------------------------------

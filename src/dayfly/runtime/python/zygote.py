@@ -3,7 +3,8 @@
 Started by the node agent as `pythonX.Y -I -S -B zygote.py FD`, where FD is a Unix stream socket to the agent. Each message is a u32
 length (little-endian) and JSON; descriptors travel with the length of their message:
 
-    to the zygote     {"op": "open", "template": {...} | null}       once, first; null: no jail
+    to the zygote     {"op": "open", "template": {...} | null, "modules": [...]}
+                          once, first: the jail (null: this machine has none), and what of the runtime to import
                       {"op": "start", "id", "kind", "plan": {...} | null, "cgroups": n}
                           descriptors: work, listening socket, stdout, stderr, then n of cgroups
                       {"op": "kill", "id"}
@@ -11,7 +12,7 @@ length (little-endian) and JSON; descriptors travel with the length of their mes
                       {"id", "status", "cpu_us", "peak_kb"}          it has ended; status as of wait(2)
 
 `kind` says what the child becomes: worker (a Python function), bridge (a foreign server behind our frames) or exec (another
-program; it finds its listening socket as descriptor 3). Everything of a tenant is in `work`, a file only the child reads: no
+program; it finds its listening socket as descriptor 3, and its `input` as a file that is descriptor 4). Everything of a tenant is in `work`, a file only the child reads: no
 code, environment or secret is ever in the memory of the zygote, so none is in the next child.
 
 The zygote has one thread, and is the parent that reaps. It ends when the agent does: the socket closes, and the kernel is told
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 PACKAGE = "_dayfly"  # the runtime's folder as a package, without opening it to plain imports
 CONTROL_FD = 3  # of the zygote; keeps the number taken that a child needs
 LISTEN_FD = 3  # of a child
+INPUT_FD = 4  # of a child, if it has input; kept taken in the zygote
 HIGHEST = 1024  # descriptors the zygote may ever have open
 MAX_MESSAGE = 64 << 20
 
@@ -89,13 +91,15 @@ class Zygote:
             elif op == "kill":
                 self.kill(message["id"])
             elif op == "open":
-                self.open(message["template"])
+                self.open(message["template"], message["modules"])
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
-    def open(self, template: dict[str, Any] | None) -> None:
+    def open(self, template: dict[str, Any] | None, modules: list[str]) -> None:
+        for name in modules:
+            importlib.import_module(PACKAGE + "." + name)
         self.jailed = template is not None and template["isolation"] == "namespace"
         if self.jailed:
             die_with_parent()
@@ -139,11 +143,13 @@ class Zygote:
             os.dup2(out, 1)
             os.dup2(err, 2)
             os.dup2(listen, LISTEN_FD)  # over the zygote's end of its conversation
+            if "input" in task:
+                os.dup2(anonymous_file(task["input"].encode()), INPUT_FD)
             if message["plan"] is not None:
                 self.jail.enter(message["plan"], fds[4 : 4 + message["cgroups"]])
             else:
                 os.setsid()
-                os.closerange(LISTEN_FD + 1, HIGHEST)
+                os.closerange(INPUT_FD + ("input" in task), HIGHEST)
             gc.enable()
             if message["kind"] == "exec":
                 os.chdir(task["cwd"])
@@ -260,6 +266,14 @@ def read_all(fd: int) -> dict[str, Any]:
     return task
 
 
+def anonymous_file(data: bytes) -> int:
+    """A file without a name that holds this, to be read from its start."""
+    fd = os.memfd_create("input")
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
 def kill_quietly(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -289,19 +303,21 @@ def die_with_parent() -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def move(source: int, target: int) -> None:
+    """Give a descriptor another number."""
+    if source != target:
+        os.dup2(source, target)
+        os.close(source)
+    os.set_inheritable(target, False)
+
+
 def main() -> None:
-    control = int(sys.argv.pop())
-    if control != CONTROL_FD:
-        os.dup2(control, CONTROL_FD)
-        os.close(control)
-    os.set_inheritable(CONTROL_FD, False)
+    move(int(sys.argv.pop()), CONTROL_FD)
+    move(os.open(os.devnull, os.O_RDONLY), INPUT_FD)
     package: Any = type(sys)(PACKAGE)
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules[PACKAGE] = package
-    importlib.import_module(PACKAGE + ".worker")
     gc.disable()
-    gc.collect()
-    gc.freeze()
     Zygote(socket.socket(fileno=CONTROL_FD), package).run()
 
 

@@ -5,8 +5,9 @@ first output of a call the worker writes a mark on that stream, `\\x1e` + 32 hex
 User code can forge marks, but only among the calls of its own instance: namespace, function and instance come from the agent.
 
 Bounds: a line keeps its first LINE_LIMIT bytes and says how much was cut; an instance has a token bucket of RATE bytes a second and
-BURST at once. Beyond it lines are dropped, counted, and read slowly: the function is held back but never blocked for good, and
-a flood costs the agent next to nothing. Control characters stay as they are: escaping them is the display's job.
+BURST at once. Beyond it lines are dropped and counted until a part of the bucket is full again, so that one line tells of many;
+and the pipe is read slowly: the function is held back but never blocked for good, and a flood costs the agent next to nothing.
+Control characters stay as they are: escaping them is the display's job.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from .messages import Line
 LINE_LIMIT = 8 << 10  # bytes
 RATE = 1 << 20  # bytes a second
 BURST = 4 << 20  # bytes
+RESUME = 0.25  # seconds' worth of rate that must be there before lines pass again
 READ = 64 << 10  # bytes at once: what a pipe holds
 FLOOD_PAUSE = 0.02  # seconds between two reads of an instance that is over its rate
 PARTIAL = 1.0  # seconds after which a line that has no end yet is shown as it is
 OVERHEAD = 32  # bytes that a line costs beyond its text: empty lines are not free
 
+NO_CALL = b"0" * 32  # what the worker writes for output that belongs to no call
 _MARK = re.compile(rb"\x1e([0-9a-f]{32})\Z")
 
 Emit = Callable[[Line], None]
@@ -35,11 +38,11 @@ Emit = Callable[[Line], None]
 class Bucket:
     """The byte allowance of one instance, over all its streams."""
 
-    __slots__ = ("_burst", "_clock", "_rate", "_then", "_tokens", "dropped")
+    __slots__ = ("_burst", "_clock", "_then", "_tokens", "dropped", "rate")
 
     def __init__(self, clock: Clock, rate: float = RATE, burst: float = BURST) -> None:
         self._clock = clock
-        self._rate = rate
+        self.rate = rate
         self._burst = burst
         self._tokens = burst
         self._then = clock.monotonic()
@@ -48,9 +51,9 @@ class Bucket:
     def take(self, size: int) -> bool:
         """Whether that many bytes may pass; if not they are counted as dropped."""
         now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
+        self._tokens = min(self._burst, self._tokens + (now - self._then) * self.rate)
         self._then = now
-        if self._tokens < size:
+        if self._tokens < (max(size, self.rate * RESUME) if self.dropped else size):
             self.dropped += size
             return False
         self._tokens -= size
@@ -102,7 +105,7 @@ class LineSplitter:
         if mark is not None:
             if mark.start():  # the call before did not end its last line
                 self._show(line[: mark.start()], 0)
-            self.invocation = mark[1].decode()
+            self.invocation = "" if mark[1] == NO_CALL else mark[1].decode()
         else:
             self._show(line, cut)
 
@@ -119,7 +122,7 @@ class LineSplitter:
     def report(self) -> None:
         """One line of the platform's own that says how much was dropped."""
         dropped, self._bucket.dropped = self._bucket.dropped, 0
-        text = f"{dropped} bytes of output dropped: more than {RATE >> 20} MiB a second"
+        text = f"{dropped} bytes of output dropped: more than {self._bucket.rate:.0f} a second"
         self._emit(Line(self._clock.now(), "platform", self.invocation, text))
 
 
@@ -147,8 +150,15 @@ class Tap:
         if self._still is not None:
             self._still.cancel()
             self._still = None
-        if self._splitter.partial:
-            self._still = self._clock.call_later(PARTIAL, self._splitter.flush)
+        if self._splitter.partial or self._bucket.dropped:
+            self._still = self._clock.call_later(PARTIAL, self._settle)
+
+    def _settle(self) -> None:
+        """Nothing came for a while: show what waits."""
+        self._still = None
+        self._splitter.flush()
+        if self._bucket.dropped:
+            self._splitter.report()
 
     def _resume(self) -> None:
         self._timer = None

@@ -24,7 +24,6 @@ RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
 ISOLATIONS = ("namespace", "process")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LONGEST_VARIABLE = (128 << 10) - 1  # bytes of one environment string (MAX_ARG_STRLEN), its final zero apart
 FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
 
 
@@ -35,7 +34,7 @@ class CannotStart(Exception):
 class Start(Struct, frozen=True):
     """What a zygote is told: what the child becomes, its jail, and its work as JSON."""
 
-    kind: str  # worker, bridge or exec
+    kind: str  # worker, bridge or exec; `work` of exec: {"argv", "env", "cwd", "input"?}
     plan: dict[str, Any] | None
     work: bytes
     folder: Path | None = None  # a private /tmp where there is no jail: made before, removed after
@@ -67,6 +66,10 @@ class Planner:
             "runtime": f"{INSIDE}/python",
         }
 
+    def modules(self, interpreter: Interpreter) -> tuple[str, ...]:
+        """What of the runtime this interpreter's zygote imports before it forks."""
+        return ("bridge",) if interpreter is self._launcher else ("worker",)
+
     def instance(self, spec: BoxSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start an instance. Raises CannotStart if this node lacks its runtime or its code."""
         task = msgspec.to_builtins(spec)
@@ -84,7 +87,8 @@ class Planner:
         elif spec.runtime != "provided":
             interpreter, kind = need(spec.runtime), "worker"
         binds = [[str(self._source(m.source)), m.target, "ro"] for m in spec.mounts]
-        jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=[1, 2, 3])
+        keep = [1, 2, 3, 4] if kind == "exec" else [1, 2, 3]
+        jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
         return interpreter, Start(kind, jail, msgspec.json.encode(task), folder)
 
     def job(self, job: JobSpec, uid: int) -> tuple[Interpreter, Start]:
@@ -119,11 +123,10 @@ class Planner:
         return path
 
     def _node(self, task: dict[str, Any]) -> dict[str, Any]:
-        work = msgspec.json.encode(task).decode()
-        if len(work) + len("DAYFLY_WORK=") > LONGEST_VARIABLE:
-            raise CannotStart(f"the environment of the function is too large for Node: over {LONGEST_VARIABLE >> 10} KiB")
-        main = f"{INSIDE}/node/main.js" if self._jailed else str(RUNTIME / "node" / "main.js")
-        return {"argv": [need("node").executable, main], "env": {"DAYFLY_WORK": work, "PATH": PATH}, "cwd": "/"}
+        """Node reads its work from descriptor 4: environment strings are limited to 128 KiB, and everybody can read them."""
+        main = f"{INSIDE}/node/main.cjs" if self._jailed else str(RUNTIME / "node" / "main.cjs")
+        work = msgspec.json.encode(task).decode() + "\n"
+        return {"argv": [need("node").executable, main], "env": {"PATH": PATH}, "cwd": "/", "input": work}
 
     def _visible(self, host: str, inside: str) -> bool:
         """Whether the jail shows this folder anyway, at its own place."""

@@ -210,7 +210,8 @@ class Agent:
     def _zygote(self, interpreter: Interpreter) -> Zygote:
         zygote = self._zygotes.get(interpreter.name)
         if zygote is None:
-            zygote = Zygote(interpreter, self._planner.template(interpreter), self._zygote_lost)
+            planner = self._planner
+            zygote = Zygote(interpreter, planner.template(interpreter), planner.modules(interpreter), self._zygote_lost)
             self._zygotes[interpreter.name] = zygote
         return zygote
 

@@ -60,10 +60,17 @@ _decode = msgspec.json.Decoder(_Report).decode
 
 
 class Zygote:
-    """One running zygote. `on_lost` is called once, when it is gone and all its children have been reported."""
+    """One running zygote. `modules`: what of the runtime its children need.
+
+    `on_lost` is called once, when it is gone and all its children have been reported.
+    """
 
     def __init__(
-        self, interpreter: Interpreter, template: Mapping[str, Any] | None, on_lost: Callable[[Zygote], None]
+        self,
+        interpreter: Interpreter,
+        template: Mapping[str, Any] | None,
+        modules: Sequence[str],
+        on_lost: Callable[[Zygote], None],
     ) -> None:
         self.interpreter = interpreter
         self._on_lost = on_lost
@@ -85,7 +92,7 @@ class Zygote:
             )
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._readable)
-        self._send({"op": "open", "template": template}, [])
+        self._send({"op": "open", "template": template, "modules": list(modules)}, [])
 
     @property
     def pid(self) -> int:
