@@ -226,6 +226,25 @@ async def test_reads_do_not_wait_for_a_writer_that_is_busy(tmp_path: Path) -> No
     await store.close()
 
 
+async def test_what_is_held_gets_its_turn_even_if_commits_never_cease(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "d.db")
+    await store.open()
+    connection = store._connections[0]
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    big = {"namespace": "n", "name": "big", "value": b"x" * 100_000, "updated": 0.0}
+    done: list[str] = []
+    for name in ("one", "two"):
+        store.write_behind(("secret_put", {**big, "name": name}), done=lambda name=name: done.append(name))  # type: ignore[misc]
+    await store.commit()
+    connection.execute("PRAGMA max_page_count = 100000")
+    while not done:
+        await store.commit(namespace("busy"))
+    await store.commit()
+    assert done == ["one", "two"]
+    await store.close()
+
+
 async def test_a_file_that_is_no_database_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "d.db").write_bytes(b"this is not a database at all" * 100)
     with pytest.raises(errors.Internal, match="not a database") as caught:

@@ -198,6 +198,22 @@ async def test_a_cursor_of_somebody_else_is_refused(recorder: Recorder, cursor: 
         await page(recorder, cursor=cursor)
 
 
+@pytest.mark.parametrize("time", [-1.0, float("nan"), float("inf"), 1e300])
+async def test_what_is_no_time_is_refused(recorder: Recorder, time: float) -> None:
+    with pytest.raises(errors.BadInput, match="not a time"):
+        await page(recorder, since=time)
+    with pytest.raises(errors.BadInput, match="not a time"):
+        await page(recorder, until=time)
+    with pytest.raises(errors.BadInput, match="not a time"):
+        await recorder.usage("default", since=time)
+
+
+async def test_a_page_has_its_bounds(recorder: Recorder) -> None:
+    for _ in range(1100):
+        recorder.record(call())
+    assert [len((await page(recorder, limit=n))[0]) for n in (-1, 0, 10**9)] == [1, 1, 1000]
+
+
 async def test_usage_is_up_to_date_and_by_the_hour(recorder: Recorder) -> None:
     recorder.record(call())
     recorder.record(call(started=START - 7200))

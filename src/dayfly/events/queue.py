@@ -89,6 +89,7 @@ class AsyncQueue:
         self.clock = clock
         self._max_bytes = max_bytes
         self._bytes = 0  # at most this much waits; made exact by `tidy` and before anybody is refused
+        self.waiting = 0  # items, as `tidy` counted them last: for a metric
         self._arrived: Arrived = lambda _namespace, _function, _due: None
         self._cancelled: Callable[[str], None] = lambda _id: None
 
@@ -209,6 +210,7 @@ class AsyncQueue:
         """Forget what has been kept long enough, or is too much, in small bites. Called every few seconds by the delivery."""
         now = self.clock.now()
         sums = await self._measure()
+        self.waiting = await self.depth()
         statements: list[Statement] = [
             _forget(State.DONE, now - KEEP_ENDED_S),
             _forget(State.CANCELLED, now - KEEP_ENDED_S),

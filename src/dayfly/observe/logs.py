@@ -28,6 +28,7 @@ PRUNE_EVERY: Final = 3  # slices
 PRUNE_IDLE: Final = 60.0  # seconds
 BITE: Final = 1000  # lines deleted in one go
 PAGE: Final = 1000  # lines of history that a follower reads at a time
+PAGE_LIMIT: Final = 10_000  # lines of a page
 
 _encoder = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder(LogLine).decode
@@ -91,7 +92,7 @@ class LogStore:
         Without `since`, `cursor` and `invocation` these are the last `limit` lines; with any of them, the first that match.
         Raises errors.BadInput for a cursor that is not one.
         """
-        scope = Scope(namespace, function, invocation)
+        scope, limit = Scope(namespace, function, invocation), max(1, min(limit, PAGE_LIMIT))
         if cursor and not (cursor.isdecimal() and len(cursor) < 19):
             raise BadInput("This cursor was not given out by this log.", hint="Use the cursor of the page before, unchanged.")
         after = int(cursor or 0)

@@ -122,7 +122,11 @@ class Recorder:
         return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
 
     async def list(self, wanted: Filter, limit: int = 50) -> tuple[list[Invocation], str]:
-        """A page of records, newest first, and the cursor of the next page (empty after the last one)."""
+        """A page of records, newest first, and the cursor of the next page (empty after the last one).
+
+        At most 1,000 records whatever the limit. Raises errors.BadInput for a cursor or a time that is none.
+        """
+        limit = max(1, min(limit, records.PAGE_LIMIT))
         before, after = wanted.before(), wanted.after()
         found = {seq: call for seq, call in self._slices.unwritten() if wanted.takes(seq, call, before, after)}
         rows = await self._store.fetch(
@@ -145,6 +149,7 @@ class Recorder:
         self, namespace: str, function: str = "", *, since: float = 0.0, until: float = 0.0, sheet: PriceSheet | None = None
     ) -> Usage:
         """What was used, in whole hours that touch the span, and its price. `until` 0 means now."""
+        since, until = records.moment(since), records.moment(until)
         await self.flush()
         end = until or self._clock.now() + HOUR
         [sums] = await self._store.fetch(

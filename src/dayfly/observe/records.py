@@ -16,6 +16,8 @@ from ..errors import BadInput
 from ..model.call import Invocation, Status
 
 MESSAGE_LIMIT: Final = 4096  # characters kept of what user code said when it failed
+PAGE_LIMIT: Final = 1000  # records
+LATEST: Final = 253402300800.0  # the end of the year 9999, in seconds since the epoch
 _AFTER_ALL: Final = ("g", 0)  # after every id: those are hexadecimal
 
 _encoder = msgspec.json.Encoder()
@@ -90,6 +92,13 @@ def cursor(last: Numbered) -> str:
     return f"{call.id}.{seq}"
 
 
+def moment(time: float) -> float:
+    """A point in time somebody asked for, in seconds since the epoch; raises errors.BadInput if it cannot be one."""
+    if not 0.0 <= time <= LATEST:
+        raise BadInput(f"{time} is not a time in seconds since 1970.", limit=LATEST)
+    return time
+
+
 def _first_id(time: float) -> str:
     """The smallest id that can have been made at that time."""
-    return f"{max(0, int(time * 1000)):012x}"
+    return f"{int(moment(time) * 1000):012x}"

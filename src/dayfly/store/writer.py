@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -78,6 +79,7 @@ class Writer:
         self._report = report
         self._inbox: SimpleQueue[Work | Read | None] = SimpleQueue()
         self._held: deque[Work] = deque()
+        self._retry_at = 0.0  # monotonic seconds
         self.dropped = 0  # write-behind works lost because too many were held
         self._thread = threading.Thread(target=self._run, name="dayfly-store-writer", daemon=True)
 
@@ -96,7 +98,7 @@ class Writer:
         stopping = False
         while not stopping:
             group, reads, stopping = self._take()
-            if self._held and (not group or stopping):  # a second has passed, or this is the last chance
+            if self._held and (time.monotonic() >= self._retry_at or stopping):  # stopping: this is the last chance
                 group = [*self._held, *group]
                 self._held.clear()
             ended: list[Work | Read] = []
@@ -170,6 +172,7 @@ class Writer:
             if not self._held:
                 log.warning("cannot write for now, trying again every second: %s", error)
             self._hold(work)
+            self._retry_at = time.monotonic() + RETRY
             return []
         if work.patient:
             log.error("lost a write: %s: %s", _names(work), error)
