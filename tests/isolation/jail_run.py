@@ -37,6 +37,7 @@ def jailed(
     cgroups: list[int] | None = None,
     pass_fds: tuple[int, ...] = (),
     prefix: tuple[str, ...] = (),
+    neighbour: str = "",
     runtime: Path = RUNTIME,
     jailer: Path = JAILER,
 ) -> subprocess.CompletedProcess[str]:
@@ -47,6 +48,8 @@ def jailed(
         "code": textwrap.dedent(code),
         "cgroups": cgroups or [],
     }
+    if neighbour:
+        request["neighbour"] = textwrap.dedent(neighbour)
     return subprocess.run(
         [*prefix, python or find_python(), "-I", str(jailer), str(runtime), json.dumps(request)],
         capture_output=True,

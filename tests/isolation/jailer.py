@@ -2,7 +2,9 @@
 
     python -I jailer.py RUNTIME_FOLDER '{"template": {...}, "plan": {...}, "code": "...", "cgroups": [fd, ...]}'
 
-The code sees `os`, `sys`, and `attempt(function, *arguments)`, which gives the name of the errno or the result. Ends as the code ends.
+With "neighbour", the code of a first instance, which writes a byte to descriptor `%d` when it is ready and then stays; it must
+outlive the other one. Code sees `os`, `sys`, and `attempt(function, *arguments)`, which gives the name of the errno or the result.
+Ends as the code ends.
 """
 
 import errno
@@ -29,16 +31,14 @@ def attempt(function, *arguments):
         return errno.errorcode.get(error.errno, error.errno)
 
 
-def main():
-    jail, request = load(sys.argv[1]), json.loads(sys.argv[2])
-    plan, code = request["plan"], request["code"]
-    jail.prepare(request["template"])
+def start(jail, plan, cgroups, code):
+    """A child in the jail that runs the code and ends; its number."""
     jail.before_fork(plan)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            jail.enter(plan, request.get("cgroups", ()))
+            jail.enter(plan, cgroups)
             exec(compile(code, "hostile", "exec"), {"os": os, "sys": sys, "attempt": attempt, "__name__": "hostile"})
             sys.stdout.flush()
             status = 0
@@ -50,7 +50,25 @@ def main():
         finally:
             os._exit(status)
     jail.after_fork(plan, pid)
+    return pid
+
+
+def main():
+    jail, request = load(sys.argv[1]), json.loads(sys.argv[2])
+    plan = request["plan"]
+    jail.prepare(request["template"])
+    neighbour = 0
+    if "neighbour" in request:
+        ready, done = os.pipe()
+        neighbour = start(jail, dict(plan, uid=234000, keep_fds=[0, 1, 2, done]), (), request["neighbour"] % done)
+        os.close(done)
+        assert os.read(ready, 1), "the neighbour did not say that it is ready"
+    pid = start(jail, plan, request.get("cgroups", ()), request["code"])
     status = os.waitpid(pid, 0)[1]
+    if neighbour:
+        assert os.waitpid(neighbour, os.WNOHANG) == (0, 0), "the neighbour is gone"
+        os.kill(neighbour, 9)
+        os.waitpid(neighbour, 0)
     os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
 

@@ -246,3 +246,30 @@ def test_the_host_name_is_private() -> None:
     assert says("import socket; print(socket.gethostname())", plan={"hostname": "box"}) == ["box"]
     assert says("import socket; print(attempt(socket.sethostname, 'x'))") == ["EPERM"]
     assert socket.gethostname() == before
+
+
+def test_a_neighbour_of_the_same_zygote_is_a_stranger() -> None:
+    """Files, processes, sockets, shared memory and descriptors of one instance do not exist for the next."""
+    neighbour = """
+    import ctypes, socket, time
+    open("/tmp/secret", "w").write("s3cret")
+    server = socket.socket(socket.AF_UNIX); server.bind("\\0neighbour"); server.listen()
+    tcp = socket.create_server(("127.0.0.1", 7777))
+    assert ctypes.CDLL(None).shmget(4242, 4096, 0o1666) >= 0
+    os.write(%d, b"x")
+    time.sleep(600)
+    """
+    code = """
+    import ctypes, errno, socket
+    print(os.listdir("/tmp"), [name for name in os.listdir("/proc") if name.isdigit()])
+    print(attempt(socket.socket(socket.AF_UNIX).connect, "\\0neighbour"), attempt(socket.create_connection, ("127.0.0.1", 7777)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    print(libc.shmget(4242, 4096, 0o666), errno.errorcode[ctypes.get_errno()])
+    print(attempt(os.kill, -1, 9), [attempt(os.kill, pid, 9) for pid in range(2, 2000)] == ["ESRCH"] * 1998)
+    """
+    assert says(code, neighbour=neighbour) == [
+        "[] ['1']",
+        "ECONNREFUSED ECONNREFUSED",
+        "-1 ENOENT",
+        "ESRCH True",
+    ]

@@ -222,8 +222,14 @@ def test_everything_dies_with_process_one() -> None:
     print(len([name for name in os.listdir("/proc") if name.isdigit()]) >= 4)
     """
     assert says(code, plan={"uid": 234567}) == ["True"]
-    owners = {entry.stat().st_uid for entry in os.scandir("/proc") if entry.name.isdigit()}
-    assert 234567 not in owners
+    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _owner(folder) == 234567]
+
+
+def _owner(process: Path) -> int:
+    try:
+        return process.stat().st_uid
+    except OSError:  # ended while we looked
+        return -1
 
 
 def test_isolation_process_limits_and_closes_but_does_not_hide() -> None:

@@ -15,15 +15,18 @@ What `enter` does, and in which order, because each step takes away what the nex
     read-only already (mounts.py); add code, a bounded /tmp and a fresh read-only /proc, then detach the hidden part, and nothing
     of the host can be named any more;
  3. bring up loopback, set the host name;
- 4. close every descriptor but `keep_fds`, set resource limits;
- 5. take the instance's own uid, and then a new user namespace in which only this uid exists. It owns none of the other
-    namespaces, so even all capabilities inside it mean nothing for them;
- 6. drop every capability, also from the bounding set; no-new-privs; seccomp.
+ 4. take the instance's own uid, and then a new user namespace in which only this uid exists and which can hold no other. It owns
+    none of the other namespaces, so even all capabilities inside it mean nothing for them. Drop those, too, to the last;
+ 5. close every descriptor but `keep_fds`, set resource limits;
+ 6. no-new-privs, seccomp.
 
-Isolation "process" does 1 and 4 only: for machines that offer no more, chosen knowingly.
+An ordinary user's zygote cannot arrange process 1 before the fork; there `enter` forks once more, and the process in between guards
+the inner one. All its instances are that user on the host, since there is only one uid to give.
 
-Needs Linux 5.12 (mount_setattr) and x86_64 or aarch64. Everything raises OSError naming the step; after a failure in the child,
-`os._exit` is the only safe way out.
+Isolation "process" does 1 and 5 only: for machines that offer no more, chosen knowingly.
+
+Needs Linux 5.12 (mount_setattr) and x86_64 or aarch64. What the kernel refuses is an OSError that names the step, what a plan may not
+say is a ValueError. After a failure in the child `os._exit` is the only safe way out.
 """
 
 from __future__ import annotations
