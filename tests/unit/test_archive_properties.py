@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.archive import open_archive, unpack
-from dayfly.build.rules import Limits, checked_path
+from dayfly.build.pack import chosen, pack
+from dayfly.build.rules import Limits, Names, checked_path
 from dayfly.errors import BadPackage
 
 LIMITS = Limits(total=100_000, entries=40, ratio=50, ratio_floor=20_000)
@@ -90,3 +91,45 @@ def test_a_name_that_passes_is_one_relative_path(name: str) -> None:
     assert Path("/top", path).resolve().is_relative_to("/top")
     assert not set(Path(path).parts) & {"..", "/"}
     assert checked_path(path, LIMITS) == path
+
+
+parts = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Lu", "Lt", "Mn"], exclude_characters="/\\"),
+    min_size=1,
+    max_size=8,
+)
+trees = st.dictionaries(
+    st.lists(parts, min_size=1, max_size=3).map("/".join),
+    st.tuples(st.binary(max_size=200), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@quick
+@given(trees)
+def test_a_folder_comes_out_as_it_was_packed(tree: dict[str, tuple[bytes, bool]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        source, target = Path(place, "source"), Path(place, "target")
+        target.mkdir()
+        try:
+            listed = [checked_path(path, LIMITS) for path in tree]
+            names = Names(LIMITS)
+            for path in listed:
+                names.claim(path, False)
+        except BadPackage:
+            return  # no package can hold these
+        for path, (body, executable) in tree.items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_bytes(body)
+            (source / path).chmod(0o755 if executable else 0o644)
+        kept = {name for _, name in chosen(source)}
+        if not kept:
+            return
+        unpack(open_archive(pack(source), limits=LIMITS), target)
+        found = {
+            str(p.relative_to(target)): (p.read_bytes(), bool(p.stat().st_mode & 0o100))
+            for p in target.rglob("*")
+            if p.is_file()
+        }
+        assert found == {path: content for path, content in tree.items() if path in kept}

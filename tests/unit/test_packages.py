@@ -10,7 +10,7 @@ import pytest
 from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.packages import PackageStore
-from dayfly.errors import BadPackage, NotFound, TooLarge
+from dayfly.errors import BadPackage, NotFound, TooLarge, Unavailable
 from dayfly.model.function import Artifact, Mount
 from dayfly.model.package import Package
 from dayfly.testing.clock import FakeClock
@@ -72,6 +72,14 @@ async def test_the_quota_sees_new_packages_only(tmp_path: Path) -> None:
         await store.put(b"far too large", "a.py")
     assert [package.size for package in seen] == [5, 13]
     assert len(list((tmp_path / "code").iterdir())) == 1
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+async def test_the_last_of_the_disk_is_not_given_away(tmp_path: Path) -> None:
+    store = PackageStore(tmp_path, reserve=1 << 60)
+    store.open()
+    with pytest.raises(Unavailable, match="nearly full"):
+        await store.put(b"x", "a.py")
     assert not list((tmp_path / "scratch").iterdir())
 
 

@@ -44,10 +44,11 @@ class Builder:
         Raises NotFound if there is no such package, BuildFailed with `file` and `line` where they can be told.
         """
         folder = self._packages.path(digest)
+        self._packages.touch(folder)  # it must outlive this build
         install, doubts = await asyncio.to_thread(self._prepare, folder, digest, config)
         if doubts:
             await confirm(doubts, folder, needed(self._interpreters, config.runtime), self._packages, self._sandbox)
-        size = self._packages.describe(digest).size
+        size = (await asyncio.to_thread(self._packages.describe, digest)).size
         compiled: Installed | None = None
         if config.runtime.startswith("python"):
             interpreter = needed(self._interpreters, config.runtime)

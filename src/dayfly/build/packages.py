@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..clock import Clock, SystemClock
-from ..errors import NotFound
-from ..model.function import Artifact
+from ..errors import NotFound, Unavailable
+from ..model.function import Artifact, MiB
 from ..model.package import Package
 from .archive import Entry, from_texts, open_archive, unpack
 from .digest import tree_digest
@@ -30,6 +30,7 @@ from .durable import publish, remove
 from .rules import DEFAULT, Limits
 
 GRACE = 3600.0  # seconds an unreferenced folder is kept after it was last put
+RESERVE = 256 * MiB  # bytes
 _AT_ONCE = 2  # archives unpacked at the same time
 _KNOWN = 4096  # packages whose size is remembered
 
@@ -39,7 +40,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 class PackageStore:
     """The packages under one folder.
 
-    `quota` is called with each new package before it is kept, and refuses it by raising (e.g. errors.TooLarge).
+    `quota` is called with each new package before it is kept, and refuses it by raising (e.g. errors.TooLarge). Whoever uploads, `reserve`
+    bytes of the disk stay free for the rest of the platform.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class PackageStore:
         *,
         limits: Limits = DEFAULT,
         quota: Callable[[Package], None] | None = None,
+        reserve: int = RESERVE,
         clock: Clock | None = None,
     ) -> None:
         self.root = root
         self._limits = limits
         self._quota = quota
+        self._reserve = reserve
         self.clock = clock or SystemClock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._lock = threading.Lock()  # between putting and collecting
@@ -70,7 +74,7 @@ class PackageStore:
                 left.unlink()
 
     async def put(self, data: bytes, filename: str = "package.zip") -> Package:
-        """Keep an archive (a zip, or one source file of that name). Raises BadPackage, or what the quota raises."""
+        """Keep an archive (a zip, or one source file of that name). Raises BadPackage, Unavailable (disk), or what the quota does."""
         return await self._keep(lambda: open_archive(data, filename, self._limits))
 
     async def put_texts(self, files: Mapping[str, str]) -> Package:
@@ -155,6 +159,8 @@ class PackageStore:
 
     def _unpack(self, entries: Callable[[], list[Entry]]) -> Package:
         listed = entries()
+        if shutil.disk_usage(self.root).free < self._reserve + sum(entry.size for entry in listed):
+            raise Unavailable("the disk for packages is nearly full", hint="delete functions that are not needed, or make room")
         folder = self.scratch()
         try:
             written = unpack(listed, folder)

@@ -42,7 +42,7 @@ def plan(folder: Path, digest: str, runtime: str, interpreter: Interpreter) -> I
     return Install(
         kind="python",
         label=label,
-        wish=(runtime, interpreter.version.rpartition(".")[0], *lines, "" if alone else digest),
+        wish=(runtime, *lines, "" if alone else digest),
         files={"requirements.txt": text.encode()},
         tree=None if alone else folder,
         argv=(
