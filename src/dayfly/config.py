@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .gateway.limits import EdgeLimits
 from .model.usage import PriceSheet
@@ -27,6 +29,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     edge: EdgeLimits = EdgeLimits()
     limits: Limits = Limits()
     prices: PriceSheet = PriceSheet()
+
+    def bounds(self) -> Limits:
+        """The pool's limits; without a bound on memory, four fifths of the machine's."""
+        if self.limits.memory_mb:
+            return self.limits
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+        return replace(self.limits, memory_mb=machine * 4 // 5)
 
     @property
     def needs_token(self) -> bool:

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter
 from typing import Any
 
 import uvloop
@@ -43,10 +44,12 @@ from .model.function import Revision
 from .model.identity import Identity
 from .model.package import Package
 from .model.profile import NATIVE, Profile
+from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
 from .observe.recorder import Recorder
 from .platform import Platform
+from .pool.census import Census
 from .pool.pool import Pool
 from .pool.warm import warm
 from .registry.deploy import Deployer
@@ -88,7 +91,7 @@ class Server:
             grace=settings.orphan_grace_s,
         )
         self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed)
-        self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.limits)
+        self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.delivery = Delivery(self.queue, self.dispatcher.invoke, self._profile_of)
@@ -105,12 +108,25 @@ class Server:
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._retire, self.clock)
         self.platform = Platform(self._performers(), [policy.authorise])
-        self.metrics = Metrics()
+        self.census = Census(self.pool, self.clock)
+        self.metrics = self._metrics()
         self._admission = Admission(self.dispatcher, self.queue.enqueue, _check, self.clock)
         self._mounts = (Mount(dialect=NATIVE_CALLS), *mounts)
         self.token = ""
         self.listeners: dict[str, Listener] = {}
         self._healthy = False
+
+    def _metrics(self) -> Metrics:
+        metrics = Metrics()
+        self.recorder.observe(CallMetrics(metrics).observe)
+        process_metrics(metrics)
+        platform_metrics(
+            metrics,
+            instances=lambda: dict(Counter(info.state.value for info in self.pool.infos())),
+            queue_depth=lambda: self.queue.waiting,
+            dropped=lambda: {"invocations": self.recorder.dropped, "logs": self.logs.dropped},
+        )
+        return metrics
 
     def _performers(self) -> dict[type, Any]:
         functions, namespaces, history = self.functions, self.namespaces, self.history
@@ -163,6 +179,7 @@ class Server:
             if revision.config.min_instances:
                 self.pool.group(revision).reserve(revision.config.min_instances)
         self.scaler.start()
+        self.census.start()
         await self.delivery.start()
         keyring = None
         if settings.needs_token:
@@ -193,6 +210,7 @@ class Server:
         """Stop gracefully: calls under way get the grace period, accepted asynchronous calls stay on disk."""
         self._healthy = False
         self.scaler.stop()
+        self.census.stop()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
         await self.delivery.stop(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)

@@ -132,10 +132,7 @@ class History:
 
     async def instances(self, action: ListInstances) -> Page[InstanceInfo]:
         found = [
-            instance.info()
-            for group in self._pool.groups.values()
-            if group.revision.namespace == action.namespace and action.function in ("", group.revision.function)
-            for instance in group.instances.values()
+            info for info in self._pool.infos() if info.namespace == action.namespace and action.function in ("", info.function)
         ]
         return Page(items=tuple(sorted(found, key=lambda info: (info.function, info.created))))
 

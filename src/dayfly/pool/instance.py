@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..model.instance import TRANSITIONS, IllegalTransition, InstanceInfo, State
-from ..sandbox.port import Box, Exit, Ready, Stats
+from ..sandbox.port import Box, Exit, Ready
 
 if TYPE_CHECKING:
     from .group import Group
@@ -27,6 +27,7 @@ class Instance:
         "idle_since",
         "inflight",
         "init_s",
+        "measured",
         "memory_kb",
         "on_gone",
         "ready_mono",
@@ -49,6 +50,7 @@ class Instance:
         self.idle_since = monotonic
         self.init_s = 0.0
         self.memory_kb = 0
+        self.measured = 0.0  # monotonic; when `memory_kb` was
         self.used = 0.0  # the evictor's clock when a call ended here last
         self.exit: Exit | None = None
         self.box: Box  # set by the group as soon as the sandbox has made it
@@ -67,9 +69,6 @@ class Instance:
     def on_exit(self, exit: Exit) -> None:
         self.exit = exit
         self.group.on_exit(self, exit)
-
-    def seen(self, stats: Stats) -> None:
-        self.memory_kb = stats.memory_kb
 
     def info(self) -> InstanceInfo:
         revision = self.group.revision

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from ..clock import Clock
 from ..model.function import Revision
 from ..model.ids import new_id
-from ..model.instance import State
+from ..model.instance import InstanceInfo, State
 from ..sandbox.port import BoxEvents, BoxSpec, Sandbox
 from .evict import Candidate, GreedyDual
 from .group import Group
@@ -200,6 +200,12 @@ class Pool:
         key = group.revision.key
         if group.draining and not group.instances and not group.waiting and self.groups.get(key) is group:
             del self.groups[key]
+
+    def infos(self) -> Iterator[InstanceInfo]:
+        """All instances as the API shows them."""
+        for group in self.groups.values():
+            for instance in group.instances.values():
+                yield instance.info()
 
     async def settle(self) -> None:
         """Wait until everything that is being destroyed is gone."""
