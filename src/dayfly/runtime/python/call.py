@@ -10,6 +10,7 @@ from types import CoroutineType
 from .contract import BadEvent
 from .errors import describe, log_text, pack
 from .frames import CHUNK, DATA, END, ERROR, REFUSED, RESPONSE, encode
+from .orphans import Orphans
 from .reply import BYTES, Refused, Stream, Unencodable, prepare
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None)))
 _getrusage = resource.getrusage
 _SELF = resource.RUSAGE_SELF
+_SWEEP = 16  # calls from one collection of orphans to the next
 
 
 class Calls:
@@ -37,6 +39,8 @@ class Calls:
         self._out = out
         self._err = err
         self._unfinished = (out.partial, err.partial)
+        self._orphans = Orphans() if os.getpid() == 1 else None
+        self._count = 0
         self._cpu = 0.0
         self.usage()
 
@@ -50,6 +54,9 @@ class Calls:
     def usage(self) -> bytes:
         """End of a response head. Processor time is all that was used since the last answer: calls that overlap share it
         somehow, but its sum is exact."""
+        self._count += 1
+        if self._orphans is not None and not self._count % _SWEEP:
+            self._orphans.sweep()
         now = _getrusage(_SELF)
         cpu = now.ru_utime + now.ru_stime
         used, self._cpu = cpu - self._cpu, cpu
