@@ -1,0 +1,47 @@
+"""What an idle instance weighs: the proportional set size (PSS) of the processes of 200 idle instances, and of what stands behind them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+
+from .. import machine, site
+from ..model import Finding, Promise, Row
+from ..run import Run
+
+LIMIT = 120.0  # seconds until all are ready
+
+
+def measure(run: Run) -> Iterator[Finding]:
+    """PSS and private memory of each instance (the sum over its processes), of server, node and zygote processes."""
+    count = run.count(200, 10)
+    with site.running() as server:
+        server.deploy("idle", min_instances=count, max_instances=count)
+        until = time.monotonic() + LIMIT
+        while sum(instance["state"] == "idle" for instance in server.instances("idle")) < count:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{count} instances are not ready after {LIMIT:.0f} s")
+            time.sleep(0.1)
+        server.call("idle", {"name": "Ada"})
+        instances, node, zygotes = processes(server)
+        run.say(f"{len(instances)} instances, {len(zygotes)} zygotes")
+        pss = [sum(machine.memory_kb(pid) for pid in machine.tree(pid)) / 1024 for pid in instances]
+        private = [sum(machine.memory_kb(pid, "Private_Dirty") for pid in machine.tree(pid)) / 1024 for pid in instances]
+        whole = [machine.memory_kb(server.pid, "Rss") / 1024, sum(machine.memory_kb(pid, "Rss") for pid in node) / 1024]
+    average = Row("density", f"PSS of one of {len(instances)} idle instances", "MB", (statistics.mean(pss),))
+    yield average
+    yield Row("density", "the heaviest of them", "MB", (max(pss),))
+    yield Row("density", "private memory of one", "MB", (statistics.mean(private),))
+    yield Row("density", "server process", "MB", (whole[0],))
+    yield Row("density", "node process", "MB", (whole[1],))
+    command = "python -m bench density"
+    yield Promise("idle instance, PSS", "<= 4 MB", f"{average.median:.1f} MB", average.median <= 4, command)
+
+
+def processes(server: site.Site) -> tuple[list[int], list[int], list[int]]:
+    """(one process of each instance, node processes, zygotes): the node is known by its data folder, the zygotes are its children."""
+    node = [pid for pid in machine.mentioning(str(server.data)) if pid not in machine.tree(server.pid)]
+    zygotes = [pid for pid in machine.tree(node[0]) if machine.parent_of(pid) in node]
+    instances = [pid for pid in machine.tree(node[0]) if machine.parent_of(pid) in zygotes]
+    return instances, node, zygotes

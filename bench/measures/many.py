@@ -1,0 +1,72 @@
+"""10,000 deployed functions that nobody calls: what each costs the server's memory, and whether the warm path of another notices."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from .. import machine, site, wrk
+from ..model import Finding, Promise, Row, ratios
+from ..run import Run
+from .warm import SMALL
+
+PUBLISHERS = 8
+
+
+def measure(run: Run) -> Iterator[Finding]:
+    """Two servers in turns: one with a single function, one with 10,000 more."""
+    count = run.count(10_000, 50)
+    with site.running() as alone, site.running() as full:
+        for server in (alone, full):
+            server.deploy("hello")
+            wrk.run(server.url("hello"), connections=32, seconds=1, body=SMALL)
+        before = machine.memory_kb(full.pid, "Private_Dirty")
+        took = fill(full, count)
+        run.say(f"{count} functions deployed in {took:.0f} s")
+        each = (machine.memory_kb(full.pid, "Private_Dirty") - before) / count
+        rates: dict[str, list[float]] = {"one": [], "many": []}
+        for _ in range(max(run.rounds, run.count(5, 1))):
+            for name, server in (("one", alone), ("many", full)):
+                rates[name].append(wrk.run(server.url("hello"), connections=32, seconds=run.seconds, body=SMALL).rate)
+    yield Row("many", f"deploying {count} functions through the API, {PUBLISHERS} at a time", "functions/s", (count / took,))
+    memory = Row("many", "memory of the server for each idle function", "KB", (each,))
+    yield memory
+    yield Row("many", "warm throughput, one function deployed", "calls/s", tuple(rates["one"]))
+    yield Row("many", f"warm throughput, {count} deployed", "calls/s", tuple(rates["many"]))
+    share = Row("many", f"with {count} / with one", "x", ratios(rates["many"], rates["one"]))
+    yield share
+    command = "python -m bench many"
+    yield Promise(
+        "warm path with 10,000 idle functions, of that with one", ">= 90 %", f"{share.median:.0%}", share.median >= 0.9, command
+    )
+    yield Promise("memory of the server for an idle function", "< 4 KB", f"{each:.1f} KB", each < 4, command)
+
+
+def fill(server: site.Site, count: int) -> float:
+    """Deploy that many functions of one package, idle at the end; seconds it took."""
+    names = iter([f"idle-{number}" for number in range(count)])
+    lock = threading.Lock()
+    failures: list[BaseException] = []
+
+    def publish() -> None:
+        try:
+            while not failures:
+                with lock:
+                    name = next(names, None)
+                if name is None:
+                    return
+                server.deploy(name, "def handler(event, context):\n    return 1\n")
+                server.recycle(name)
+        except BaseException as error:
+            failures.append(error)
+
+    began = time.perf_counter()
+    threads = [threading.Thread(target=publish) for _ in range(PUBLISHERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return time.perf_counter() - began

@@ -1,0 +1,132 @@
+"""A Dayfly server of the bench's own: `dayfly up` on a free port of loopback with a temporary data folder, and a client for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+START_LIMIT = 60.0  # seconds
+STOP_LIMIT = 60.0  # seconds
+
+HELLO = "def handler(event, context):\n    return {'hello': event.get('name', 'world')}\n"
+ECHO = "def handler(event, context):\n    return event\n"
+NODE_HELLO = "exports.handler = async (event) => ({ hello: event.name ?? 'world' });\n"
+NODE_ECHO = "exports.handler = async (event) => event;\n"
+
+
+class Site:
+    """A running server. One connection a thread; raises RuntimeError for every answer that is not 2xx."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port = free_port()
+        self._local = threading.local()
+        self._log = open(data / "bench.log", "wb")  # noqa: SIM115 - as long as the server lives
+        command = [sys.executable, "-m", "dayfly", "up", "--data", str(data), "--port", str(self.port)]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Site:
+        until = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                self.request("GET", "/healthz")
+                return self
+            except (OSError, RuntimeError, http.client.HTTPException) as error:
+                self._local.connection = None
+                if self._process.poll() is not None or time.monotonic() > until:
+                    self.__exit__(None, None, None)
+                    log = (self.data / "bench.log").read_text("utf-8", "replace")
+                    raise RuntimeError(f"the server does not start: {error}\n{log[-2000:]}") from None
+                time.sleep(0.05)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[Any, Any]:
+        """(decoded answer, headers)."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+            connection.connect()
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            text = response.read()
+        except BaseException:
+            self._local.connection = None
+            connection.close()
+            raise
+        if not 200 <= response.status < 300:
+            raise RuntimeError(f"{method} {path}: {response.status} {text[:500]!r}")
+        is_json = "json" in response.headers.get("content-type", "")
+        return (json.loads(text) if is_json else text), response.headers
+
+    def deploy(self, name: str, source: str = HELLO, **config: Any) -> Any:
+        node = config.get("runtime") == "nodejs"
+        files = {"index.js" if node else "handler.py": source}
+        config.setdefault("handler", "index.handler" if node else "handler.handler")
+        body = {"code": {"files": files}, "config": config}
+        return self.request("PUT", f"/v1/namespaces/default/functions/{name}", body)[0]
+
+    def call(self, name: str, event: Any = None, **headers: str) -> tuple[Any, Any]:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        return self.request("POST", path(name), event if event is not None else {}, named)
+
+    def recycle(self, name: str) -> int:
+        """Retire its instances; how many there were."""
+        retired = self.request("POST", f"/v1/namespaces/default/functions/{name}/recycle")[0]["retired"]
+        return int(retired)
+
+    def instances(self, name: str) -> list[Any]:
+        found: list[Any] = []
+        cursor = ""
+        while True:
+            page = self.request("GET", f"/v1/namespaces/default/instances?function={name}&limit=1000&cursor={cursor}")[0]
+            found += page["items"]
+            cursor = page.get("cursor", "")
+            if not cursor:
+                return found
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path(name)}"
+
+
+def path(name: str) -> str:
+    return f"/fn/default/{name}"
+
+
+@contextmanager
+def running() -> Iterator[Site]:
+    """A server that ends with the block, and its data with it."""
+    with tempfile.TemporaryDirectory(prefix="dfb", ignore_cleanup_errors=True) as folder, Site(Path(folder)) as site:
+        yield site
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,57 @@
+"""Closed-loop load by wrk: throughput, and latency percentiles of a fixed number of connections."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+_SCRIPT = """
+local file = io.open({body})
+wrk.method = "POST"
+wrk.body = file:read("*a")
+{headers}
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n@{{"requests":%d,"us":%d,"bad":%d,"lost":%d,"p50_us":%d,"p99_us":%d}}\\n', summary.requests,
+    summary.duration, e.status, e.connect + e.read + e.write + e.timeout, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+class Load(Struct, frozen=True):
+    """What wrk saw."""
+
+    rate: float  # answers a second
+    p50_ms: float
+    p99_ms: float
+    bad: int  # answers that were not 2xx or 3xx, and connections that failed
+
+
+def available() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def run(url: str, *, connections: int, seconds: float, body: bytes, headers: Mapping[str, str] | None = None) -> Load:
+    """Let `connections` connections send one request after the other for some seconds."""
+    lines = {"content-type": "application/json", **(headers or {})}
+    with tempfile.TemporaryDirectory() as folder:
+        payload = Path(folder, "body")
+        payload.write_bytes(body)
+        script = Path(folder, "load.lua")
+        setting = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in lines.items())
+        script.write_text(_SCRIPT.format(body=json.dumps(str(payload)), headers=setting))
+        whole = max(1, round(seconds))  # wrk takes whole seconds
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "30s", "-s", str(script), url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = [line for line in done.stdout.splitlines() if line.startswith("@")]
+    if not found:
+        raise RuntimeError(f"wrk failed: {done.stdout[-500:]} {done.stderr[-500:]}")
+    seen = json.loads(found[-1][1:])
+    rate = seen["requests"] / (seen["us"] / 1e6)
+    return Load(rate, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["bad"] + seen["lost"])
