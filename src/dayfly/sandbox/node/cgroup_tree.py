@@ -192,9 +192,12 @@ def _tidy(own: Path) -> None:
     """Remove the folders of other servers beside ours, if they are empty, and old empty groups in them."""
     for server in own.parent.glob("dayfly-*"):
         if server != own and server.name != LEAF:
-            for group in folders(server):
-                if time.time() - group.stat().st_mtime > LITTER_AGE:
-                    _rmdir(group)
+            try:
+                for group in folders(server):
+                    if time.time() - group.stat().st_mtime > LITTER_AGE:
+                        _rmdir(group)
+            except OSError:
+                continue  # it lives, and has just removed the group itself
             _rmdir(server)
 
 
