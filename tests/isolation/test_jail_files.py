@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from jail_run import find_python, jailed, needs_root, says
 
+from dayfly.runtime.python import landlock
+
 pytestmark = needs_root
 
 
@@ -239,6 +241,32 @@ def test_host_sockets_are_out_of_reach() -> None:
     interfaces = set(eval(answers[3]))
     assert "lo" in interfaces
     assert interfaces <= {"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
+
+
+def test_a_build_job_reaches_the_ports_of_its_index_only() -> None:
+    """With the host's network, a hostile build script must not talk to what trusts loopback."""
+    version = landlock.abi()
+    if version < landlock.ABI_PORTS:
+        pytest.skip("no Landlock for TCP in this kernel (Linux 6.7)")
+    abstract = f"\0dayfly-test-{os.getpid()}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as index,
+        socket.create_server(("127.0.0.1", 0)) as control,
+        socket.socket(socket.AF_UNIX) as local,
+    ):
+        local.bind(abstract)
+        local.listen()
+        code = f"""
+        import socket
+        print(attempt(lambda: socket.create_connection({index.getsockname()!r}).getpeername()[1]))
+        print(attempt(socket.create_connection, {control.getsockname()!r}))
+        print(attempt(socket.create_server, ("127.0.0.1", 0)), attempt(socket.socket, socket.AF_INET, socket.SOCK_STREAM, 262))
+        print(attempt(socket.socket(socket.AF_UNIX).connect, {abstract!r}))
+        """
+        port = index.getsockname()[1]
+        answers = says(code, plan={"network": "host", "tcp_ports": [port]})
+    assert answers[:3] == [str(port), "EACCES", "EACCES EPROTONOSUPPORT"]
+    assert answers[3] == ("EPERM" if version >= landlock.ABI_SCOPES else "None")
 
 
 def test_the_host_name_is_private() -> None:

@@ -13,7 +13,7 @@ from dayfly.sandbox.node.protections import Protection, probe
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
 
-FINE = dict.fromkeys(["user", "mount", "pid", "net", "ipc", "uts", "cgroup", "jail", "seccomp", "no_new_privs"], "")
+FINE = dict.fromkeys(["user", "mount", "pid", "net", "ipc", "uts", "cgroup", "jail", "seccomp", "no_new_privs", "landlock"], "")
 REFUSED = "[Errno 1] Operation not permitted: 'unshare(0x10000000)'"
 
 

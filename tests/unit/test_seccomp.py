@@ -85,7 +85,7 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("socket", (2, 1 | 0x80000 | 0x800), ALLOW),  # SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK
         ("socket", (10, 2, 17), ALLOW),
         ("socket", (2, 2, 1), ALLOW),  # ping
-        ("socket", (2, 1, 262), ALLOW),
+        ("socket", (2, 1, 262), NO_PROTOCOL),  # MPTCP: Go asks for it first, and falls back
         ("socket", (2, 1, 132), NO_PROTOCOL),  # SCTP
         ("socket", (2, 5), NO_PROTOCOL),
         ("socket", (10, 6 | 0x80000), NO_PROTOCOL),  # DCCP

@@ -39,7 +39,7 @@ import signal
 import socket
 import struct
 
-from . import mounts, seccomp
+from . import landlock, mounts, seccomp
 from . import syscalls as sys_
 
 TYPE_CHECKING = False
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         uid: int  # of the host, root only: one per instance, e.g. 200000 + slot. "rw" sources must belong to it; default 200000
         gid: int  # of the host; default: the uid
         network: str  # "none": loopback alone (default); "host": for build jobs
+        tcp_ports: "List[int]"  # with "host": connect to these ports only (landlock.py). Default: to all
         keep_fds: "List[int]"  # everything else is closed; 0 to 2 become /dev/null unless listed. Default [0, 1, 2]
         nofile: int  # open files: soft limit; hard is four times this; default 1024
         pids: int  # processes and threads of the uid, as a resource limit: for machines without a control group for it
@@ -94,6 +95,7 @@ class _Prepared:
         self.pid_namespace = -1  # descriptor of the zygote's own; -1: the zygote may not return to it
         self.masked: List[str] = []
         self.last_capability = 40
+        self.landlock = 0  # its version
         self.filter: Optional[sys_.Filter] = None
 
 
@@ -117,6 +119,7 @@ def prepare(template: Template) -> None:
     state.pid_namespace = _own_pid_namespace()
     with open("/proc/sys/kernel/cap_last_cap") as file:
         state.last_capability = int(file.read())
+    state.landlock = landlock.abi()
     state.masked = ["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)]
     if template.get("seccomp", True):
         state.filter = sys_.Filter(seccomp.program())
@@ -142,7 +145,7 @@ def after_fork(plan: Plan, pid: int) -> None:
 def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
     """In the child: shut the door. `cgroup_fds` are open `cgroup.procs` files of the groups to join."""
     for fd in cgroup_fds:
-        os.write(fd, b"0")
+        _put(fd, b"0", "join a control group")
     os.setsid()
     os.umask(0o022)
     if plan["isolation"] != "namespace":
@@ -170,6 +173,8 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
     if guardian >= 0:
         _check_guardian(guardian)
     sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
+    if not isolated and "tcp_ports" in plan and state.landlock >= landlock.ABI_PORTS:
+        landlock.restrict_network(state.landlock, plan["tcp_ports"])
     if state.filter is not None and plan.get("seccomp", True):
         state.filter.load()
 
@@ -198,8 +203,15 @@ def _map(process: str, uid: int, host_uid: int, gid: int, host_gid: int) -> None
 
 def _write(path: str, text: bytes) -> None:
     fd = os.open(path, os.O_WRONLY)
-    os.write(fd, text)
+    _put(fd, text, "write " + path)
     os.close(fd)
+
+
+def _put(fd: int, text: bytes, doing: str) -> None:
+    try:
+        os.write(fd, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, doing) from None
 
 
 def _is_rootless() -> bool:

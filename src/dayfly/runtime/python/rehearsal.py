@@ -22,7 +22,7 @@ _PACKAGE = "dayfly_rehearsal"
 
 def rehearse() -> Dict[str, str]:
     """Everything that can be tried, and what the kernel says to it."""
-    jail, sys_ = _load("jail"), _load("syscalls")
+    jail, sys_, landlock = _load("jail"), _load("syscalls"), _load("landlock")
     kinds = {
         "user": sys_.CLONE_NEWUSER,
         "mount": sys_.CLONE_NEWNS,
@@ -46,7 +46,11 @@ def rehearse() -> Dict[str, str]:
     steps["jail"] = lambda: _enter(jail, False)
     steps["seccomp"] = lambda: _enter(jail, True)
     began = {name: _begin(step) for name, step in steps.items()}  # side by side: the end of a namespace takes its time
-    return {name: _finish(*child) for name, child in began.items()}
+    said = {name: _finish(*child) for name, child in began.items()}
+    said["landlock"] = (
+        "" if landlock.abi() >= landlock.ABI_PORTS else "it needs Linux 6.7, with landlock among its security modules"
+    )
+    return said
 
 
 def _enter(jail: Any, seccomp: bool) -> None:

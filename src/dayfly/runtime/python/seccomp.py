@@ -16,7 +16,7 @@ somebody has thought about it. Left out on purpose, and why:
     sync, syncfs                                 flush the whole machine's disks: a storm for the neighbours
     ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
     socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
-    inet protocols but tcp, udp, icmp, mptcp     asking for sctp or dccp would load their kernel modules
+    inet protocols but tcp, udp, icmp            asking for sctp or dccp would load their kernel modules; mptcp evades Landlock
     personality but Linux with fixed values      switches address randomisation off
     prctl PR_SET_PDEATHSIG but with SIGKILL      would let an instance outlive the process that guards it
     other architectures (i386, x32, 32-bit arm)  the same calls under other numbers
@@ -64,7 +64,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
 _TYPES = (1, 2, 3)  # SOCK_STREAM, SOCK_DGRAM, SOCK_RAW (for which the kernel wants a capability)
-_PROTOCOLS = (0, 1, 6, 17, 58, 262)  # by type, ICMP (ping), TCP, UDP, ICMPv6, MPTCP (Go tries it first)
+_PROTOCOLS = (0, 1, 6, 17, 58)  # by type, ICMP (ping), TCP, UDP, ICMPv6
 _PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32-bit Linux, the same with UNAME26, and "just ask"
 
 

@@ -61,6 +61,7 @@ def probe(*, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> list[Pro
         _jail(said["jail"]),
         _seccomp(said["seccomp"], said["jail"]),
         _no_new_privs(said["no_new_privs"]),
+        _landlock(said["landlock"]),
         *_cgroups(),
         _swap(proc),
         _core_dumps(proc / "sys"),
@@ -76,7 +77,7 @@ def _rehearse() -> dict[str, str]:
         return answers
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         reason = f"the rehearsal did not end: {error}"
-        return dict.fromkeys([*_NAMESPACES, "user", "cgroup", "jail", "seccomp", "no_new_privs"], reason)
+        return dict.fromkeys([*_NAMESPACES, "user", "cgroup", "jail", "seccomp", "no_new_privs", "landlock"], reason)
 
 
 def _kernel(release: str) -> Protection:
@@ -152,6 +153,15 @@ def _seccomp(refused: str, jail: str) -> Protection:
 def _no_new_privs(refused: str) -> Protection:
     why = refused or "programs with the setuid bit give nothing"
     return Protection(name="no-new-privs", state="off" if refused else "on", why=why, required=True)
+
+
+def _landlock(refused: str) -> Protection:
+    return Protection(
+        name="landlock",
+        state="off" if refused else "on",
+        why=refused or "the TCP ports that build jobs connect to can be restricted",
+        todo="boot a kernel of 6.7 or newer with lsm=landlock,...; until then, build only code you trust" if refused else "",
+    )
 
 
 def _cgroups() -> Iterator[Protection]:
