@@ -9,12 +9,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.archive import from_texts, open_archive, unpack
 from dayfly.build.digest import tree_digest
 from dayfly.build.rules import Limits
 from dayfly.errors import BadPackage
+from tests.support.zips import Raw, craft, plain
 
 SMALL = Limits(total=1 << 20, entries=50, ratio=20, ratio_floor=1 << 16)
 

@@ -36,7 +36,7 @@ def test_variables_that_matter_are_passed(home: Path, conf: Path) -> None:
         "PIP_CACHE_DIR": "/shared",
         "npm_config_cache": "/shared",
         "npm_config_prefix": "/usr",
-        "HOME": "/root",
+        "HOME": "/home/someone",
         "PATH": "/bin",
     }
     passed = machine.Machine(environ, home, NOWHERE).carry("node", conf)

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.zips import Raw, craft, plain
 
 from dayfly.build.packages import PackageStore
 from dayfly.errors import BadPackage, NotFound, TooLarge, Unavailable
 from dayfly.model.function import Artifact, Mount
 from dayfly.model.package import Package
 from dayfly.testing.clock import FakeClock
+from tests.support.zips import Raw, craft, plain
 
 pytestmark = pytest.mark.anyio
 
