@@ -299,3 +299,33 @@ def test_an_interrupt_from_outside_is_an_error_of_the_call(tmp_path: Path) -> No
         error = link.call().error
         assert error is not None
         assert error["type"] == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("flavour", ["event", "http"])
+def test_half_a_body_never_passes_for_a_whole_one(concurrency: int, flavour: str, tmp_path: Path) -> None:
+    write_files(
+        tmp_path,
+        {
+            "handler.py": "def handler(request, context):\n"
+            "    whole = request if isinstance(request, list) else request.body\n"
+            "    print('whole', whole)\n"
+        },
+    )
+    with running(PYTHON, tmp_path, concurrency=concurrency, flavour=flavour) as instance:
+        http = {"method": "PUT", "path": "/", "query": "", "headers": []}
+        link = instance.connect()
+        link.ready()
+        stream = link.begin(b"[1", end=False, http=http)
+        link.cancel(stream)
+        error = link.answer(stream).error
+        assert error["type"] == "ConnectionResetError"
+        assert error["message"] == "the client went away before the body of its request was complete"
+        link.begin(b"[2", end=False, http=http)
+        link.close()
+        link = instance.connect()
+        link.ready()
+        assert link.call([3], http=http).error is None
+        out = instance.log()
+    assert out.count("whole") == 1
+    assert "whole [3]" in out or "whole b'[3]'" in out

@@ -286,4 +286,4 @@ def _send_rest(client: http1.Client, rest: Callable[[], bytes], chunked: bool) -
         if chunked:
             client.send_chunk(b"")
     except OSError:
-        pass  # the reading side notices
+        client.abort()  # whoever reads the answer notices

@@ -18,14 +18,16 @@ from .output import NO_CALL, Tag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from typing import Any, Union
+    from typing import Any, Optional, Union
 
     from .bridge import Exchanges
     from .call import Calls
 
     Runner = Union[Calls, Exchanges]
+    Pieces = queue.SimpleQueue[Optional[bytes]]  # of a body; b"" is its end, None that it broke off
 
 _loads = json.JSONDecoder().decode
+BROKEN_OFF = "the client went away before the body of its request was complete"
 current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
 
 
@@ -65,7 +67,7 @@ class Threads:
         """Read until the gateway goes; calls that still run then have nobody to answer to."""
         ContextTag.fallback = NO_CALL
         conn = _Locked(plain.sock)
-        bodies: dict[int, queue.SimpleQueue[bytes]] = {}
+        bodies: dict[int, Pieces] = {}
         frame = conn.frame()
         while frame is not None:
             kind, stream, payload = frame
@@ -78,7 +80,7 @@ class Threads:
                     if frame is not None and frame[0] == DATA | END and frame[1] == stream:
                         body, frame = frame[2], None
                     else:
-                        pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+                        pieces: Pieces = queue.SimpleQueue()
                         bodies[stream] = pieces
                         rest = _reader(pieces)
                 self._submit((conn, stream, head, body, rest, _run_alone), bodies)
@@ -91,14 +93,14 @@ class Threads:
                         waiting.put(payload)
                     if kind & END or plain_kind == CANCEL:
                         bodies.pop(stream, None)
-                        waiting.put(b"")
+                        waiting.put(None if plain_kind == CANCEL else b"")
             if frame is None:
                 frame = conn.frame()
         for waiting in list(bodies.values()):
-            waiting.put(b"")
+            waiting.put(None)
         plain.open = False
 
-    def _submit(self, job: Any, bodies: dict[int, queue.SimpleQueue[bytes]]) -> None:
+    def _submit(self, job: Any, bodies: dict[int, Pieces]) -> None:
         if not self._idle.acquire(blocking=False) and self._started < self._limit:
             self._started += 1
             threading.Thread(target=self._work, name=f"call-{self._started}", daemon=True).start()
@@ -112,12 +114,12 @@ class Threads:
             current.set(NO_CALL)
             unread = bodies.pop(job[1], None)
             if unread is not None:
-                unread.put(b"")  # for whoever still waits for more of the body
+                unread.put(None)  # for whoever still waits for more of the body
             del job, bodies, unread
             self._idle.release()
 
 
-def _reader(pieces: queue.SimpleQueue[bytes]) -> Any:
+def _reader(pieces: Pieces) -> Any:
     ended = False
 
     def rest() -> bytes:
@@ -125,6 +127,8 @@ def _reader(pieces: queue.SimpleQueue[bytes]) -> Any:
         if ended:
             return b""
         data = pieces.get()
+        if data is None:
+            raise ConnectionResetError(BROKEN_OFF)
         ended = not data
         return data
 

@@ -34,7 +34,7 @@ from .contract import load
 from .errors import describe_load, log_text, pack
 from .frames import DATA, END, FAILED, READY, REQUEST, Connection, encode
 from .tasks import Tasks
-from .threads import ContextTag, Threads
+from .threads import BROKEN_OFF, ContextTag, Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +158,10 @@ class Solo:
 
 
 def _rest(conn: Connection, stream: int, first: tuple[int, int, bytes] | None) -> Callable[[], bytes]:
-    """Reads the body of a call piece by piece, straight from the connection; b"" at its end."""
+    """Reads the body of a call piece by piece, straight from the connection; b"" at its end.
+
+    Raises ConnectionResetError if it breaks off: half a body must not pass for a whole one.
+    """
     state = [first]
     done = False
 
@@ -169,15 +172,15 @@ def _rest(conn: Connection, stream: int, first: tuple[int, int, bytes] | None) -
             if frame is None:
                 frame = conn.frame()
             if frame is None:
-                break
+                raise ConnectionResetError(BROKEN_OFF)
             kind, number, data = frame
             if number != stream:
                 continue
-            if kind & 0x7F != DATA or kind & END:
-                done = True
-            if kind & 0x7F == DATA and data:
+            if kind & 0x7F != DATA:
+                raise ConnectionResetError(BROKEN_OFF)
+            done = kind & END != 0
+            if data:
                 return data
-        done = True
         return b""
 
     return rest
