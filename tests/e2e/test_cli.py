@@ -149,7 +149,7 @@ def test_code_that_does_not_load_names_the_place_and_the_old_revision_serves(hel
     source.write_text("def handler(event, context):\n    return 1 +\n")
     done = hello("deploy", str(source), "--name", "hello", "--handler", "hello.handler")
     assert done.code == 6
-    assert "hello.py, line 2" in done.err
+    assert "hello.py:2: " in done.err
     assert hello("invoke", "hello").code == 0
 
 
@@ -236,6 +236,23 @@ def test_down_after_the_server_was_killed_leaves_no_process(data: Path) -> None:
     assert run("up", "--detach").code == 0
     os.kill(json.loads((data / "run" / "server.pid").read_text())["pid"], signal.SIGKILL)
     assert run("down").code == 0
+    assert not of_folder(data)
+
+
+def test_dev_brings_its_own_server_and_takes_it_along(data: Path, source: Path) -> None:
+    run = CommandLine(data)
+    with run.start("dev", str(source)) as session:
+        assert session.stderr is not None
+        assert session.stdout is not None
+        for line in session.stderr:
+            if "revision 1 is live" in line:
+                break
+        assert run("invoke", "hello", "-d", '{"name": "dev"}').out == '{"hello":"dev","version":1}'
+        assert "called with {'name': 'dev'}" in session.stdout.readline()
+        session.send_signal(signal.SIGINT)
+        session.stderr.read()
+    assert session.returncode == 0
+    assert run("status").code == 3
     assert not of_folder(data)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 import pytest
-from tests.support.cli import FUNCTIONS, Stub, function, no_settings, stub
 
 from dayfly.cli.client import Client
 from dayfly.cli.errors import ExitCode, Failure, Problem, Unreachable
+from tests.support.cli import FUNCTIONS, Stub, function, no_settings, stub
 
 __all__ = ["no_settings", "stub"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.cli import Ran, api, no_settings, platform, run
-from tests.support.fake_platform import NOW, FakePlatform
 
 from dayfly import actions as a
 from dayfly.errors import BuildFailed
 from dayfly.model.call import FunctionError, Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Target
 from dayfly.model.log import LogLine
+from tests.support.cli import Ran, api, no_settings, platform, run
+from tests.support.fake_platform import NOW, FakePlatform
 
 __all__ = ["api", "no_settings", "platform", "run"]
 

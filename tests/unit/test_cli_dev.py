@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from tests.support.cli import api, no_settings, platform
-from tests.support.fake_platform import FakePlatform
 
 from dayfly import actions as a
 from dayfly.build.pack import pack
 from dayfly.cli.dev import function_name
+from tests.support.cli import api, no_settings, platform
+from tests.support.fake_platform import FakePlatform
 
 __all__ = ["api", "no_settings", "platform"]
 
@@ -95,9 +95,10 @@ def test_logs_are_shown(platform: FakePlatform, folder: Path, session: Session) 
     assert line.text in session.process.stdout.readline()
 
 
-def test_ctrl_c_ends_it_without_a_trace(session: Session) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_without_a_trace(session: Session, number: signal.Signals) -> None:
     session.until("is live")
-    session.process.send_signal(signal.SIGINT)
+    session.process.send_signal(number)
     assert session.said.read() == "\n"
     assert session.process.wait() == 0
 

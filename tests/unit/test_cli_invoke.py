@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.cli import Ran, Stub, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.cli import Ran, Stub, no_settings, run, stub
 
 from dayfly.cli import logs
 from dayfly.cli.errors import Unreachable
 from dayfly.cli.sse import Event, read_events
+from tests.support.cli import Ran, Stub, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.support.cli import FUNCTIONS, Ran, Stub, function, no_settings, run, stub
 
 from dayfly import __version__
 from dayfly.cli.errors import PLAIN, ExitCode
 from dayfly.cli.main import COMMANDS, cli
+from tests.support.cli import FUNCTIONS, Ran, Stub, function, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]
 

@@ -77,6 +77,11 @@ def test_a_table_is_aligned_by_columns_not_characters(capsys: pytest.CaptureFixt
     ]
 
 
+def test_amounts_with_units_stand_to_the_right_and_versions_do_not(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table(["TOOK", "VERSION"], [["1,200 ms", "3.8.18"], ["3 s", "3.12"], ["", "20.1.1"]])
+    assert capsys.readouterr().out == "    TOOK  VERSION\n1,200 ms  3.8.18\n     3 s  3.12\n          20.1.1\n"
+
+
 def test_an_empty_list_is_data_too(capsys: pytest.CaptureFixture[str]) -> None:
     columns = (("NAME", lambda item: item["name"]),)
     output.print_list([], "json", columns, empty="none")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.cli import Ran, no_settings, run
 
 from dayfly.cli import pidfile
+from tests.support.cli import Ran, no_settings, run
 
 __all__ = ["no_settings", "run"]
 

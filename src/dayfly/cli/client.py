@@ -118,6 +118,12 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
+    def interrupt(self) -> None:
+        """Break off what another thread is reading: it gets Unreachable."""
+        if self._connection.sock is not None:
+            with contextlib.suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+
     def open(
         self,
         method: str,

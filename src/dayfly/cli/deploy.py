@@ -137,7 +137,7 @@ def deploy_once(
         kept, kept_labels = live(session, name)
         config, labels = {**kept, **config}, {**kept_labels, **(labels or {})}
     if "runtime" not in config or "handler" not in config:
-        config = {**detected(session, path, (data, filename), config), **config}
+        config = {**detected(path, (data, filename), config), **config}
     say(f"Uploading {len(data) / 1024:,.0f} KiB")
     package = session.client.request(
         "POST",
@@ -167,15 +167,15 @@ def pack(path: Path) -> tuple[bytes, str]:
         raise Failure(f"Cannot read {error.filename or path}: {error.strerror}.") from None
 
 
-def detected(session: Session, path: Path, packed: tuple[bytes, str], config: Json) -> Json:
+def detected(path: Path, packed: tuple[bytes, str], config: Json) -> Json:
     """Runtime and handler that the source suggests, where they are not given. Raises Failure if it leaves them open."""
     import tempfile
 
     from ..build.archive import open_archive, unpack
     from ..build.detect import detect
     from ..errors import DayflyError
+    from ..sandbox.node.interpreters import runtimes
 
-    entrance = session.client.get("/v1")
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = path
@@ -186,18 +186,11 @@ def detected(session: Session, path: Path, packed: tuple[bytes, str], config: Js
                 folder,
                 runtime=config.get("runtime", ""),
                 handler=config.get("handler", ""),
-                runtimes=entrance.get("runtimes") or _local_runtimes(),
+                runtimes=runtimes(),  # of this machine: right for a server on it, the best guess for another
             )
     except DayflyError as error:
         raise of_core(error) from None
     return {"runtime": found.runtime, "handler": found.handler}
-
-
-def _local_runtimes() -> tuple[str, ...]:
-    """What this machine has: right for a server on it, and the best guess for another."""
-    from ..sandbox.node.interpreters import runtimes
-
-    return runtimes()
 
 
 def live(session: Session, name: str) -> tuple[Json, dict[str, str]]:

@@ -8,6 +8,7 @@ the last good revision serves.
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from .errors import Failure, Unreachable
 from .logs import followed, printer
 from .options import Session, connected
 from .output import note
+from .up import data_option, start_detached
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -35,8 +37,9 @@ QUIET = 30  # milliseconds without a change that end a save: editors write a fil
 @click.argument("path", metavar="DIR", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="Name of the function; else that of the folder or file.")
 @config_options
+@data_option
 @connected
-def dev(session: Session, /, path: Path, name: str | None, **options: Any) -> None:
+def dev(session: Session, /, path: Path, name: str | None, data: Path, **options: Any) -> None:
     """Watch a folder: deploy at every save and follow the logs.
 
     Also takes a single file. An existing function keeps its configuration, but for the options given. Starts a server if
@@ -44,7 +47,8 @@ def dev(session: Session, /, path: Path, name: str | None, **options: Any) -> No
     """
     path = path.resolve()
     name = name or function_name(path)
-    ours = _server(session)
+    ours = _server(session, data.absolute())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left behind
     try:
         _loop(session, path, name, configuration(options))
     except KeyboardInterrupt:
@@ -60,7 +64,7 @@ def function_name(path: Path) -> str:
     return text[:63].rstrip("-_") or "function"
 
 
-def _server(session: Session) -> Callable[[], None] | None:
+def _server(session: Session, data: Path) -> Callable[[], None] | None:
     """Make sure that a server answers; what stops it again, if it was started here."""
     try:
         session.client.open("GET", "/healthz").read()
@@ -68,21 +72,21 @@ def _server(session: Session) -> Callable[[], None] | None:
     except Unreachable:
         from urllib.parse import urlsplit
 
-        from .up import default_data, start_detached
-
         where = urlsplit(session.url)
         if where.scheme != "http" or where.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise
         note("No server answers: starting one ...")
-        data = default_data()
         return start_detached(data, ["--host", where.hostname, "--port", str(where.port or 8000)], session.token)
 
 
 def _loop(session: Session, path: Path, name: str, config: dict[str, Any]) -> None:
-    logs = threading.Thread(target=_follow, args=(session, name), daemon=True)
-    for _ in _saves(path):
-        if _deploy(session, path, name, config) and not logs.ident:
-            logs.start()
+    logs = Follower(session, name)
+    try:
+        for _ in _saves(path):
+            if _deploy(session, path, name, config):
+                logs.start()
+    finally:
+        logs.stop()
 
 
 def _saves(path: Path) -> Iterator[None]:
@@ -122,11 +126,32 @@ def _deploy(session: Session, path: Path, name: str, config: dict[str, Any]) -> 
     return True
 
 
-def _follow(session: Session, name: str) -> None:
-    show = printer("table", names=False)
-    own = Session(session.url, session.token, session.namespace)  # a connection of its own: this one stays busy
-    try:
-        for line in followed(own, {"function": name}):
-            show(line)
-    except Failure as failure:
-        failure.show()
+class Follower:
+    """Prints the function's log lines from a thread of its own, on a connection of its own."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = Session(session.url, session.token, session.namespace)
+        self._name = name
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin with what is written from now on; a second time does nothing."""
+        if not self._thread.ident:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End, so that a server that stops does not wait for this reader."""
+        self._stopped.set()
+        if self._thread.ident:
+            self._session.client.interrupt()
+
+    def _run(self) -> None:
+        show = printer("table", names=False)
+        try:
+            for line in followed(self._session, {"function": self._name}, ended=self._stopped.is_set):
+                show(line)
+        except Failure as failure:
+            failure.show()
+        finally:
+            self._session.client.close()

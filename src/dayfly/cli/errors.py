@@ -110,12 +110,12 @@ class Problem(Failure):
         """The detail under its title, where in the source it is, and what the build printed."""
         title = str(self.document.get("title", ""))
         plain = self.kind in PLAIN or self.message == title
-        text = self.message[:1].upper() + self.message[1:] if plain else f"{title}: {self.message}"
+        text = sentence(self.message) if plain else f"{title}: {self.message}"
         if "\n" not in text and not text.endswith((".", "!", "?")):
             text += "."
-        if self.document.get("file"):
-            line = self.document.get("line")
-            text += f"\n  in {self.document['file']}" + (f", line {line}" if line else "")
+        file, line = self.document.get("file"), self.document.get("line")
+        if file and str(file) not in text:
+            text += f"\n  in {file}" + (f", line {line}" if line else "")
         for line in self.document.get("log") or ():
             text += f"\n  | {line}"
         return text
@@ -129,6 +129,11 @@ class Problem(Failure):
         if self.document.get("invocation"):
             advice += f"\nInvocation {self.document['invocation']}"
         return advice.strip()
+
+
+def sentence(text: str) -> str:
+    """With a capital, if it begins with a word (and not with a name or a path)."""
+    return text[0].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 def of_core(error: DayflyError) -> Problem:

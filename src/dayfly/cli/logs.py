@@ -59,9 +59,11 @@ def logs(session: Session, name: str, follow: bool, since: float, limit: int, in
         note("No lines" + (f" of {name}" if name else "") + ". To wait for some: dayfly logs -f")
 
 
-def followed(session: Session, query: dict[str, str], since: float = 0.0) -> Iterator[Json]:
+def followed(
+    session: Session, query: dict[str, str], since: float = 0.0, ended: Callable[[], bool] = lambda: False
+) -> Iterator[Json]:
     """Lines as they come, from `since` or from now on, across restarts of the server: the id of the last event says
-    where to go on. Raises Unreachable when the server stays away."""
+    where to go on. Raises Unreachable when the server stays away; a break once `ended` is the end."""
     began = time.monotonic()
     failures = 0
     last = ""
@@ -75,6 +77,8 @@ def followed(session: Session, query: dict[str, str], since: float = 0.0) -> Ite
                 yield json.loads(event.data)
             return
         except Unreachable:
+            if ended():
+                return
             failures += 1
             if failures == 1:
                 note("The stream of logs broke; waiting for the server ...")

@@ -18,7 +18,13 @@ import click
 from .terminal import UNSAFE, escape, use_colour, width
 
 FORMATS = ("table", "json", "yaml")
-COLOURS = {"ok": "green", "idle": "green", "running": "cyan", "busy": "cyan", "queued": "yellow", "starting": "yellow"}
+_AMOUNT = re.compile(r"([0-9][0-9,]*(\.[0-9]+)?( ?(ms|s|m|h|d|%|MiB))?)?\Z")
+COLOURS = {
+    **dict.fromkeys(("ok", "idle", "on"), "green"),
+    **dict.fromkeys(("running", "busy"), "cyan"),
+    **dict.fromkeys(("queued", "starting", "draining", "weaker"), "yellow"),
+    **dict.fromkeys(("error", "crashed", "init-failed", "timed-out", "rejected", "dead", "off"), "red"),
+}
 
 _ESCAPED = re.compile(f"(?![\\x00-\\x1f])[{UNSAFE}]")  # json.dumps writes the C0 controls out by itself
 
@@ -66,9 +72,9 @@ def print_one(item: Any, form: str, fields: Sequence[Column]) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns aligned by their widest cell; numbers to the right."""
+    """Columns aligned by their widest cell; amounts (numbers with or without a unit) to the right."""
     cells = [[escape(_cell(value)) for value in row] for row in rows]
-    right = [all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(headings))]
+    right = [all(_AMOUNT.match(row[i]) for row in cells) for i in range(len(headings))]
     widths = [max(width(line[i]) for line in (headings, *cells)) for i in range(len(headings))]
 
     def line(texts: Sequence[str], styled: Callable[[int, str], str]) -> str:
@@ -85,12 +91,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
 
 
 def _coloured(text: str) -> str:
-    if text in COLOURS:
-        return _styled(text, fg=COLOURS[text])
-    return _styled(text, fg="red") if text in FAILED else text
-
-
-FAILED = frozenset({"error", "crashed", "init-failed", "timed-out", "rejected", "dead", "off"})
+    return _styled(text, fg=COLOURS[text]) if text in COLOURS else text
 
 
 def _styled(text: str, **style: Any) -> str:

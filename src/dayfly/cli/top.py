@@ -37,7 +37,7 @@ COLUMNS = (
     ("P99", lambda row: milliseconds(row["p99_s"])),
     ("COLD", lambda row: f"{row['cold_share']:.1%}" if row["calls_per_s"] else ""),
     ("ERRORS", lambda row: f"{row['error_share']:.1%}" if row["calls_per_s"] else ""),
-    ("MEMORY", lambda row: f"{row['memory_kb'] / 1024:.0f} MiB" if row["instances"] else ""),
+    ("MEMORY", lambda row: f"{row['memory_kb'] / 1024:.0f} MiB" if row["memory_kb"] else ""),
 )
 
 
@@ -126,7 +126,7 @@ def _table(found: list[Json], session: Session, height: int) -> Table:
     instances = sum(row["instances"] for row in found)
     table = Table(
         title=f"{session.url}  {session.namespace}  {time.strftime('%H:%M:%S')}  "
-        f"{len(found)} functions, {instances} instances, {calls:,.1f} calls/s",
+        f"functions: {len(found)}  instances: {instances}  calls/s: {calls:,.1f}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
