@@ -365,6 +365,7 @@ def test_none_without_controllers(tmp_path: Path) -> None:
     assert detect("a", proc=proc(tmp_path, [v2_mount(tmp_path / "u", "")], "0::/\n")) is None
     (tmp_path / "proc" / "mountinfo").write_text("")
     assert detect("a", proc=tmp_path / "proc") is None
+    assert detect("a", proc=tmp_path / "nowhere") is None, "a machine without /proc has none either"
 
 
 def test_an_earlier_move_into_the_leaf_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

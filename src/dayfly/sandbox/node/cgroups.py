@@ -20,7 +20,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from . import cgroup_v1, cgroup_v2
-from .cgroup_tree import LEAF, Cgroups, Group, Usage
+from .cgroup_tree import LEAF, Cgroups, Group, Usage, read
 from .cgroup_v1 import CgroupsV1
 from .cgroup_v2 import CgroupsV2
 
@@ -52,10 +52,10 @@ def detect(server: str, *, proc: Path = Path("/proc/self")) -> Cgroups | None:
 
 def trees(proc: Path = Path("/proc/self")) -> Trees:
     """Read `mountinfo` and `cgroup` of a process. For every tree: its top if we may write there, else our own group."""
-    own = _own_groups((proc / "cgroup").read_text())
+    own = _own_groups(read(proc / "cgroup"))
     v1: dict[str, Path] = {}
     v2: Path | None = None
-    for line in (proc / "mountinfo").read_text().splitlines():
+    for line in read(proc / "mountinfo").splitlines():
         left, _, right = line.partition(" - ")
         root, mount = map(_unescape, left.split()[3:5])
         fstype, _, options = right.split()[:3]
