@@ -4,8 +4,9 @@
 call than the last one on that stream stands a marker line: 0x1E, 32 hexadecimal digits, newline. A call that prints nothing writes
 nothing. Marker and lines go out in one write, so calls that run at the same time do not mix within a line.
 
-Output before the first call has no marker; between two calls it belongs to the earlier one, whose thread it must be; output that belongs to no call of an instance that runs several at once (a
-thread that user code started) is marked with 32 zeros. What a subprocess writes comes past us: a marker is put out before one starts.
+Output before the first call has no marker. What a stray thread prints between two calls counts to the earlier one; in an instance that
+runs several calls at once nobody can tell, and it is marked with 32 zeros. What a subprocess writes comes past us: a marker is put
+out before one starts.
 """
 
 from __future__ import annotations
