@@ -35,5 +35,9 @@ def event_body(invoke: Invoke) -> None:
         _check_json(body)
     except msgspec.DecodeError as error:
         raise BadInput(f"the body is not JSON: {error}", hint='Send one JSON value, e.g. {"name": "Ada"}.') from None
+    except RecursionError:
+        raise BadInput(
+            "the body is JSON nested deeper than anybody can read", hint="Nest at most some hundred levels."
+        ) from None
     except UnicodeDecodeError:
         raise BadInput("the body is not JSON: it is not UTF-8") from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,6 +19,9 @@ from ..dialects.hook import Head, Reply
 from ..errors import BadInput, DayflyError, TooLarge, Unavailable
 from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
+
+
+LINGER: Final = 2.0  # seconds
 
 
 class HeaderFieldsTooLarge(TooLarge):
@@ -240,8 +243,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._exchanges and self._exchanges[0] is exchange:
             self._exchanges.popleft()
         if not exchange.keep_alive:
-            self._closing = True
-            self.transport.close()
+            self._close(exchange.complete)
         elif self._exchanges:
             self._exchanges[0].turn()
         else:
@@ -265,7 +267,22 @@ class EdgeProtocol(HttpToolsProtocol):
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
         lines.append(f"content-length: {len(reply.body)}\r\nconnection: close\r\n{self.date}\r\n")
         self.transport.write("".join(lines).encode("latin-1", "replace") + reply.body)
-        self.transport.close()
+        self._close(False)
+
+    def _close(self, received: bool) -> None:
+        """Close after an answer. While the client still sends, a plain close would reset the connection and take the answer
+        with it (RFC 9112 section 9.6): so half-close, and drop what comes until the client is done or LINGER is over."""
+        self._closing = True
+        if received or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER, self.transport.close)
+
+    def eof_received(self) -> None:
+        if self._closing:
+            self.transport.close()
 
 
 class _Slow(BadInput):
