@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -21,7 +23,7 @@ from dayfly.build.packages import PackageStore
 from dayfly.errors import BuildFailed
 from dayfly.model.function import Artifact, Config
 from dayfly.sandbox.node.client import NodeSandbox
-from dayfly.sandbox.node.interpreters import find
+from dayfly.sandbox.node.interpreters import Interpreter, find
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +104,26 @@ async def test_pip_installs_with_the_functions_own_python(
     again: list[str] = []
     assert await builder.build(package.digest, Config(runtime=runtime), again.append) == artifact
     assert not again  # from the cache, without a job
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="there is no pip to lend")
+async def test_an_interpreter_without_pip_is_lent_one(place: NodeSandbox, store: PackageStore, tmp_path: Path) -> None:
+    if place.name == "namespace":
+        pytest.skip("its sandbox shows only the machine's own interpreters")
+    runtime = f"python3.{sys.version_info.minor}"
+    command = [find()[runtime].executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")]
+    await asyncio.to_thread(subprocess.run, command, check=True)
+    bare = Interpreter(
+        name=runtime,
+        version=find()[runtime].version,
+        executable=str(tmp_path / "bare/bin/python"),
+        prefix=str(tmp_path / "bare"),
+    )
+    name, data = wheel("5.0", 5)
+    package = await store.put(zipped({"handler.py": HANDLER, "requirements.txt": f"./{name}\n", name: data}))
+    builder = Builder(store, place, {runtime: bare}, machine=Machine({"PIP_NO_INDEX": "1"}, tmp_path, tmp_path))
+    artifact = await builder.build(package.digest, Config(runtime=runtime))
+    assert value(store, artifact, runtime) == "5"
 
 
 async def test_a_wheel_in_the_package_is_installed_from_there(builder: Builder, store: PackageStore) -> None:
