@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.sandboxes import LIMIT, SOURCE, Answer, Events, Place, ask, call, head, place, why_not
 
 from dayfly.errors import Conflict, InitFailed, InstanceDied, Unavailable
 from dayfly.model.call import FunctionError
@@ -20,6 +19,7 @@ from dayfly.sandbox.node.client import NodeSandbox
 from dayfly.sandbox.node.interpreters import runtimes
 from dayfly.sandbox.node.processes import family
 from dayfly.sandbox.port import JobSpec
+from tests.support.sandboxes import LIMIT, SOURCE, Answer, Events, Place, ask, call, head, place, why_not
 
 pytestmark = pytest.mark.anyio
 
@@ -232,6 +232,43 @@ async def test_node_serves_with_a_large_environment(node: Place) -> None:
         box, _ = await node.ready("hello.handler", runtime="nodejs", env=env, memory_mb=256)
         assert await ask(box, number) == [number, 200_000, "s"]
     await node.log(lambda lines: [line.text for line in lines].count("hi") == 3)
+
+
+@pytest.mark.skipif("nodejs" not in runtimes(), reason="there is no Node on this machine")
+async def test_a_node_that_was_started_ahead_of_need_is_like_any_other(node: Place) -> None:
+    (node.data / "packages" / SOURCE / "look.js").write_text(
+        "const fs = require('fs');"
+        "exports.handler = () => [process.env.SECRET ?? null, fs.existsSync('/code/handlers.py'), process.getuid()];"
+    )
+    first, _ = await node.ready("look.handler", runtime="nodejs", memory_mb=256, env={"SECRET": "one"})
+    spare = await _program_that_waits(node)
+    second, events = await node.ready("look.handler", runtime="nodejs", memory_mb=128)
+    assert (await second.stats()).pids == 1
+    assert _alive(spare)
+    jailed = node.name == "namespace"
+    assert await ask(second) == [None, jailed, 1000 if jailed else os.getuid()]
+    assert await ask(first) == ["one", jailed, 1000 if jailed else os.getuid()]
+    await second.destroy()
+    assert events.exit.result().error is None
+    assert not _alive(spare)  # it was that very process
+
+
+async def _program_that_waits(node: Place) -> int:
+    """Process id of the Node that has been started without work."""
+    before = set(family(node.sandbox.agent_pid))  # type: ignore[attr-defined]
+    async with asyncio.timeout(LIMIT):
+        while True:
+            for pid in family(node.sandbox.agent_pid):  # type: ignore[attr-defined]
+                if pid not in before and _program(pid).endswith("node"):
+                    return pid
+            await asyncio.sleep(0.01)
+
+
+def _program(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
 
 
 async def test_any_program_that_serves_http_is_a_function(node: Place) -> None:

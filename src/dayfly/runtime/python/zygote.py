@@ -6,14 +6,16 @@ length (little-endian) and JSON; descriptors travel with the length of their mes
     to the zygote     {"op": "open", "template": {...} | null, "modules": [...]}
                           once, first: the jail (null: this machine has none), and what of the runtime to import
                       {"op": "start", "id", "kind", "plan": {...} | null, "cgroups": n}
-                          descriptors: work, listening socket, stdout, stderr, then n of cgroups
+                          descriptors: work, listening socket, stdout, stderr, then n of cgroups, then the input of exec, if any
+                      {"op": "graft", "id", "binds": [[source, target], ...], "hostname"}
+                          descriptors: work, and the child's input to write it to; a child that cannot be grafted is killed
                       {"op": "kill", "id"}
     to the agent      {"id", "pid"}, or {"id", "error"}              the answer to start
                       {"id", "status", "cpu_us", "peak_kb"}          it has ended; status as of wait(2)
 
 `kind` says what the child becomes: worker (a Python function), bridge (a foreign server behind our frames) or exec (another
-program; it finds its listening socket as descriptor 3, and its `input` as a file that is descriptor 4). Everything of a tenant is in `work`, a file only the child reads: no
-code, environment or secret is ever in the memory of the zygote, so none is in the next child.
+program; it finds its listening socket as descriptor 3, and its `input` as a file that is descriptor 4). Everything of a tenant is in
+`work`, a file only the child reads: no code, environment or secret is ever in the memory of the zygote, so none is in the next child.
 
 The zygote has one thread, and is the parent that reaps. It ends when the agent does: the socket closes, and the kernel is told
 to kill it (PR_SET_PDEATHSIG); its children end with it in the same way. Without a jail nothing below a child would notice,
@@ -59,6 +61,7 @@ class Zygote:
         self.jailed = False
         self.children: dict[int, str] = {}
         self.pids: dict[str, int] = {}
+        self.helpers: dict[int, str] = {}
         self.wake_r, self.wake_w = os.pipe()
         for fd in (self.wake_r, self.wake_w):
             os.set_blocking(fd, False)
@@ -88,6 +91,8 @@ class Zygote:
             op = message["op"]
             if op == "start":
                 self.start(message, fds)
+            elif op == "graft":
+                self.graft(message, fds)
             elif op == "kill":
                 self.kill(message["id"])
             elif op == "open":
@@ -143,13 +148,17 @@ class Zygote:
             os.dup2(out, 1)
             os.dup2(err, 2)
             os.dup2(listen, LISTEN_FD)  # over the zygote's end of its conversation
-            if "input" in task:
+            with_input = "input" in task
+            if with_input:
                 os.dup2(anonymous_file(task["input"].encode()), INPUT_FD)
+            elif len(fds) > 4 + message["cgroups"]:
+                with_input = True
+                os.dup2(fds[-1], INPUT_FD)
             if message["plan"] is not None:
                 self.jail.enter(message["plan"], fds[4 : 4 + message["cgroups"]])
             else:
                 os.setsid()
-                os.closerange(INPUT_FD + ("input" in task), HIGHEST)
+                os.closerange(INPUT_FD + with_input, HIGHEST)
             gc.enable()
             if message["kind"] == "exec":
                 os.chdir(task["cwd"])
@@ -163,6 +172,25 @@ class Zygote:
             os.write(2, ("dayfly: the instance cannot start: %s: %s\n" % (type(error).__name__, error)).encode())
         finally:
             os._exit(status & 0xFF)
+
+    def graft(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Turn a child that waits into an instance. A child of its own does it: only there is the work ever in memory."""
+        pid = self.pids.get(message["id"])
+        if pid is None:
+            return
+        helper = os.fork()
+        if helper == 0:
+            try:
+                if message["binds"]:
+                    importlib.import_module(PACKAGE + ".graft").graft(pid, message["binds"], message["hostname"])
+                with open(fds[1], "wb", closefd=False) as target:
+                    target.write(read_all_bytes(fds[0]))
+                os._exit(0)
+            except BaseException as error:
+                os.write(2, ("dayfly: an instance gets no package: %s\n" % error).encode())
+            finally:
+                os._exit(1)
+        self.helpers[helper] = message["id"]
 
     def kill(self, name: str) -> None:
         pid = self.pids.get(name)
@@ -180,13 +208,16 @@ class Zygote:
                 pass
         except BlockingIOError:
             pass
-        while self.children:
+        while self.children or self.helpers:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            helped = self.helpers.pop(pid, None)
+            if helped is not None and status:
+                self.kill(helped)
             name = self.children.pop(pid, None)
             if name is None:
                 continue
@@ -200,7 +231,7 @@ class Zygote:
     def kill_orphans(self) -> None:
         """Without a jail: what instances left behind has become a child of ours. End it, and what it leaves in turn."""
         while True:
-            orphans = [pid for pid in children_of(os.getpid()) if pid not in self.children]
+            orphans = [pid for pid in children_of(os.getpid()) if pid not in self.children and pid not in self.helpers]
             if not orphans:
                 return
             for pid in orphans:
@@ -258,12 +289,16 @@ def read_exactly(control: socket.socket, size: int) -> bytes:
 
 
 def read_all(fd: int) -> dict[str, Any]:
+    task: dict[str, Any] = json.loads(read_all_bytes(fd))
+    return task
+
+
+def read_all_bytes(fd: int) -> bytes:
     size = os.fstat(fd).st_size
     data = b""
     while len(data) < size:
         data += os.pread(fd, size - len(data), len(data))
-    task: dict[str, Any] = json.loads(data)
-    return task
+    return data
 
 
 def anonymous_file(data: bytes) -> int:

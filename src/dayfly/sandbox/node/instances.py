@@ -21,7 +21,7 @@ from .cgroups import Group
 from .logbook import Logbook
 from .messages import Exited, Line
 from .pipes import Bucket, LineSplitter, Tap
-from .plans import CannotStart, Start
+from .plans import CannotStart, Package, Start
 from .zygotes import Child, Ended, Zygote
 
 BACKLOG = 16  # connections waiting: a server and, after its restart, the next
@@ -36,21 +36,26 @@ class Instance:
         self._clock = clock
         self._logbook = logbook
         self._on_exited = on_exited
-        self._group: Group | None = None
+        self.group: Group | None = None
         self._zygote: Zygote | None = None
         self._child: Child | None = None
         self._bucket = Bucket(clock)
         self._taps: list[Tap] = []
         self._folder: Path | None = None
+        self._input = -1  # of one that waits: where its work is written to
         self._asked = False
         self._frozen = False
         self._kill: Timer | None = None
 
-    def start(self, zygote: Zygote, start: Start, group: Group | None) -> None:
-        """Have it forked; the socket takes connections when this returns. Raises CannotStart."""
-        self._group = group
+    def start(self, zygote: Zygote, start: Start, group: Group | None, *, waiting: bool = False) -> None:
+        """Have it forked; the socket takes connections when this returns. Raises CannotStart.
+
+        `waiting`: it gets a pipe as its input, and what it is to run later, by `specialise`.
+        """
+        self.group = group
         self._folder = start.folder
         fds: list[int] = []
+        inputs: list[int] = []
         try:
             if start.folder is not None:
                 start.folder.mkdir(parents=True)
@@ -59,14 +64,39 @@ class Instance:
                 fds.append(self._tap(stream))
             if group is not None:
                 fds += group.descriptors()
+            if waiting:
+                theirs, self._input = os.pipe2(os.O_CLOEXEC)
+                inputs.append(theirs)
         except OSError as error:
-            for fd in fds:
+            for fd in (*fds, *inputs):
                 os.close(fd)
             self._clean()
             raise CannotStart(f"the instance has no socket or pipes: {error}") from error
         self._zygote = zygote
         self._child = Child(self.spec.id, self._ended, self._failed)
-        zygote.start(self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds)
+        zygote.start(self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds, input_fds=inputs)
+
+    @property
+    def running_program(self) -> bool:
+        """Whether the child has become another program than its zygote: its jail is shut, then."""
+        if self._child is None or self._zygote is None:
+            return False
+        try:
+            return not os.path.samefile(f"/proc/{self._child.pid}/exe", f"/proc/{self._zygote.pid}/exe")
+        except OSError:
+            return False
+
+    def specialise(self, spec: BoxSpec, package: Package) -> None:
+        """Make the waiting process an instance of this revision. Its limits are the caller's to set, before."""
+        assert self._zygote is not None
+        assert self._child is not None
+        self.spec = spec
+        self._folder = package.folder
+        if package.folder is not None:
+            package.folder.mkdir(parents=True)
+        binds, work = package.binds, package.work
+        self._zygote.graft(self._child.id, binds=binds, hostname=package.hostname, work=work, input_fd=self._input)
+        self._input = -1
 
     def destroy(self, after: float = 0.0) -> None:
         """Kill it, `after` seconds from now if it has not ended by then. Asking again can only make it sooner."""
@@ -77,30 +107,30 @@ class Instance:
             self._kill = self._clock.call_later(after, self.destroy)
             return
         self._asked = True
-        if self._zygote is not None:
-            self._zygote.kill(self.spec.id)
+        if self._zygote is not None and self._child is not None:
+            self._zygote.kill(self._child.id)
         if self._frozen:
             self.freeze(False)  # version 1 of cgroups keeps even killed processes frozen
 
     def freeze(self, frozen: bool) -> None:
         """Stop or go on. Raises OSError if the kernel refuses."""
         self._frozen = frozen
-        if self._group is not None:
-            self._group.freeze(frozen)
+        if self.group is not None:
+            self.group.freeze(frozen)
         else:
             for pid in self.pids():
                 os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def pids(self) -> list[int]:
-        if self._group is not None:
-            return self._group.pids()
+        if self.group is not None:
+            return self.group.pids()
         pid = self._child.pid if self._child is not None else 0
         return processes.family(pid) if pid else []
 
     def stats(self) -> tuple[int, int, int]:
         """Memory in KiB, processor time in microseconds, number of processes."""
         pids = self.pids()
-        cpu = self._group.usage().cpu_us if self._group is not None else processes.cpu_us(pids)
+        cpu = self.group.usage().cpu_us if self.group is not None else processes.cpu_us(pids)
         return processes.memory_kb(pids), cpu, len(pids)
 
     def _tap(self, stream: str) -> int:
@@ -119,7 +149,7 @@ class Instance:
         self._on_exited(Exited(self.spec.id, "start", reason))
 
     def _ended(self, ended: Ended) -> None:
-        usage = self._group.usage() if self._group is not None else None
+        usage = self.group.usage() if self.group is not None else None
         self._clean()
         killed = os.WTERMSIG(ended.status) if os.WIFSIGNALED(ended.status) else 0
         oom = usage is not None and usage.oom_kills > 0 and killed == signal.SIGKILL
@@ -148,8 +178,10 @@ class Instance:
             self._kill = None
         for tap in self._taps:
             tap.close()
-        if self._group is not None:
-            self._group.remove()
+        if self._input >= 0:
+            os.close(self._input)
+        if self.group is not None:
+            self.group.remove()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self.socket.unlink(missing_ok=True)

@@ -40,6 +40,15 @@ class Start(Struct, frozen=True):
     folder: Path | None = None  # a private /tmp where there is no jail: made before, removed after
 
 
+class Package(Struct, frozen=True):
+    """What makes an instance of a process that waits."""
+
+    binds: list[list[str]]
+    hostname: str
+    work: bytes
+    folder: Path | None
+
+
 class Planner:
     """Plans for one node. `packages`: the folder below which the sources of all mounts lie; `scratch`: for private folders."""
 
@@ -90,6 +99,19 @@ class Planner:
         keep = [1, 2, 3, 4] if kind == "exec" else [1, 2, 3]
         jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
         return interpreter, Start(kind, jail, msgspec.json.encode(task), folder)
+
+    def spare(self, uid: int) -> tuple[Interpreter, Start]:
+        """How to start a Node that waits for its package and its work. Raises CannotStart."""
+        jail = self._jail(uid, [], keep_fds=[1, 2, 3, 4])
+        task = self._node({})
+        del task["input"]
+        return self._launcher, Start("exec", jail, msgspec.json.encode(task))
+
+    def package(self, spec: BoxSpec) -> Package:
+        """What a waiting Node is given to become this instance. Raises CannotStart."""
+        _, start = self.instance(spec, 0)
+        binds = [bind[:2] for bind in start.plan["binds"]] if self._jailed and start.plan is not None else []
+        return Package(binds, spec.function[:63], msgspec.json.decode(start.work)["input"].encode(), start.folder)
 
     def job(self, job: JobSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start a command. Raises CannotStart."""

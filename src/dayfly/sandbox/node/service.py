@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...clock import Clock, Timer
+from ...model.ids import new_id
 from ..port import BoxSpec, JobSpec
 from . import messages as m
 from .cgroups import Cgroups, Group
@@ -18,9 +19,11 @@ from .jobs import Job
 from .link import Link
 from .logbook import Logbook
 from .plans import FIRST_UID, CannotStart, Planner
+from .spares import Spares
 from .uids import Numbers, hand_over
 from .zygotes import Zygote
 
+SPARE_MEMORY_MB = 1 << 20  # no limit, while only our own code runs
 SLOW_SERVER = 8 << 20  # bytes a server may leave unread before logs wait
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -43,6 +46,7 @@ class Agent:
         self._zygotes: dict[str, Zygote] = {}
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._spares = Spares(clock, self._make_spare)
         self._uids = Numbers(FIRST_UID)
         self._owned: dict[str, int] = {}  # instance -> its user id
         self._logbook = Logbook(clock, self._deliver_logs)
@@ -126,7 +130,7 @@ class Agent:
             case m.StatsRequest(number, id):
                 self._stats(number, id)
             case m.SurvivorsRequest(number):
-                alive = [m.Survivor(i.spec, str(i.socket)) for i in self._instances.values()]
+                alive = [m.Survivor(i.spec, str(i.socket)) for i in self._instances.values() if not self._spares.holds(i)]
                 self._tell(m.Survivors(number, alive))
                 self._logbook.flush()
             case m.Run(number, job):
@@ -151,6 +155,13 @@ class Agent:
                 raise CannotStart("the node is shutting down")
             if spec.id in self._instances or not _ID.match(spec.id):
                 raise CannotStart(f"{spec.id!r} is not a new instance id of 32 hexadecimal digits")
+            if spec.runtime == "nodejs":
+                self._spares.wanted()
+                spare = self._spares.take(spec)
+                if spare is not None:
+                    self._specialise(spare, spec)
+                    self._uids.give_back(uid)
+                    return
             interpreter, start = self._planner.instance(spec, uid)
             zygote = self._zygote(interpreter)
             instance.start(zygote, start, self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids))
@@ -161,6 +172,38 @@ class Agent:
         self._instances[spec.id] = instance
         self._owned[spec.id] = uid
         self._tell(m.Created(spec.id, str(instance.socket)))
+
+    def _specialise(self, spare: Instance, spec: BoxSpec) -> None:
+        """Make the spare this instance. Raises CannotStart or OSError; then the spare is spent."""
+        try:
+            package = self._planner.package(spec)
+            if self._cgroups is not None and spare.group is not None:
+                self._cgroups.limit(spare.group, spec.memory_mb << 20, spec.cpu, spec.pids)
+        except (CannotStart, OSError):
+            self._spares.put_back(spare)
+            raise
+        del self._instances[spare.spec.id]
+        self._owned[spec.id] = self._owned.pop(spare.spec.id)
+        self._instances[spec.id] = spare
+        spare.specialise(spec, package)
+        self._tell(m.Created(spec.id, str(spare.socket)))
+
+    def _make_spare(self) -> Instance | None:
+        if self._ending is not None:
+            return None
+        spec = BoxSpec(id=new_id(), namespace="", function="spare", revision=0, runtime="nodejs", handler="")
+        spare = Instance(spec, self._run / "i", clock=self._clock, logbook=self._logbook, on_exited=self._exited)
+        uid = self._uids.take()
+        try:
+            interpreter, start = self._planner.spare(uid)
+            group = self._group(spec.id, SPARE_MEMORY_MB, 0.0, spec.pids)
+            spare.start(self._zygote(interpreter), start, group, waiting=True)
+        except (CannotStart, OSError):
+            self._uids.give_back(uid)
+            return None
+        self._instances[spec.id] = spare
+        self._owned[spec.id] = uid
+        return spare
 
     def _on_instance(self, number: int, id: str, act: Callable[[Instance], None]) -> None:
         instance = self._instances.get(id)
@@ -225,10 +268,11 @@ class Agent:
         return self._cgroups.create(name, memory_bytes=memory_mb << 20, cpu_cores=cpu, pids=pids)
 
     def _exited(self, exited: m.Exited) -> None:
-        del self._instances[exited.id]
+        instance = self._instances.pop(exited.id)
         self._uids.give_back(self._owned.pop(exited.id))
-        self._logbook.flush()
-        self._tell(exited)
+        if not self._spares.lost(instance):
+            self._logbook.flush()
+            self._tell(exited)
         self._check_end()
 
     def shut_down(self, number: int = -1) -> None:
@@ -236,6 +280,7 @@ class Agent:
         if self._ending is not None:
             return
         self._ending = number
+        self._spares.drop()
         for instance in list(self._instances.values()):
             instance.destroy()
         for job in list(self._jobs.values()):
