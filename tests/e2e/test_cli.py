@@ -196,7 +196,7 @@ def test_status_usage_and_top(hello: CommandLine) -> None:
     status = json.loads(hello("status", "-o", "json").out)
     assert (status["status"], status["functions"]) == ("ok", 1)
     assert json.loads(hello("usage", "-o", "json").out)["currency"] == "USD"
-    assert [row["function"] for row in json.loads(hello("top", "-o", "json").out)] [:1] == ["hello"]
+    assert [row["function"] for row in json.loads(hello("top", "-o", "json").out)][:1] == ["hello"]
 
 
 def test_a_second_up_on_the_same_data_is_the_same_server(dayfly: CommandLine) -> None:

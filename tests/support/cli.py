@@ -140,6 +140,9 @@ def stub(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     server.close()
 
 
+Run = Callable[..., Ran]
+
+
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer has set must not leak into the tests."""

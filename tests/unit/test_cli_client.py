@@ -117,7 +117,18 @@ def test_an_answer_that_stops_short_is_an_error(stub: Stub, make_client: MakeCli
 
 
 def test_problems_carry_what_the_server_said(stub: Stub, make_client: MakeClient) -> None:
-    stub.refuse("GET", "/a", 422, "build-failed", "It does not compile", hint="Mend it.", file="a.py", line=3, log=["one", "two"], rule="x")
+    stub.refuse(
+        "GET",
+        "/a",
+        422,
+        "build-failed",
+        "It does not compile",
+        hint="Mend it.",
+        file="a.py",
+        line=3,
+        log=["one", "two"],
+        rule="x",
+    )
     with pytest.raises(Problem) as caught:
         make_client(stub.url).get("/a")
     assert caught.value.format_message() == "Title: It does not compile.\n  in a.py, line 3\n  | one\n  | two"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from dayfly.errors import BuildFailed
 from dayfly.model.call import FunctionError, Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Target
 from dayfly.model.log import LogLine
-from tests.support.cli import Ran, api, no_settings, platform, run
+from tests.support.cli import Run, api, no_settings, platform, run
 from tests.support.fake_platform import NOW, FakePlatform
 
 __all__ = ["api", "no_settings", "platform", "run"]
 
-Run = Callable[..., Ran]
 ID = "018bcfe568007000800000000000000a"
 
 
@@ -98,9 +96,7 @@ def test_a_build_that_fails_names_file_and_line(platform: FakePlatform, run: Run
     ran = run("deploy", str(source), "--name", "hello")
     assert ran.code == 6
     assert ran.out == ""
-    assert ran.err == (
-        "Error: The function does not build: invalid syntax.\n  in hello.py, line 3\nMend it.\n"
-    )
+    assert ran.err == ("Error: The function does not build: invalid syntax.\n  in hello.py, line 3\nMend it.\n")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +264,9 @@ def test_result_prints_what_invoke_would_have(hello: FakePlatform, run: Run) -> 
     hello.results[ID] = Result(invocation=ID, body=b'{"a":1}')
     assert run("result", ID).out == '{"a":1}'
     assert run("result", ID, "-o", "json").json["body"] == '{"a":1}'
-    hello.results[ID] = Result(invocation=ID, status=500, error=FunctionError(type="ValueError", message="no", trace=("a.py:3",)))
+    hello.results[ID] = Result(
+        invocation=ID, status=500, error=FunctionError(type="ValueError", message="no", trace=("a.py:3",))
+    )
     ran = run("result", ID)
     assert (ran.code, ran.out) == (10, "")
     assert ran.err == f"ValueError: no\n  a.py:3\nIts logs: dayfly logs --invocation {ID}\n"
@@ -317,7 +315,14 @@ def test_logs_are_read_and_the_last_lines_kept(hello: FakePlatform, run: Run) ->
 def test_following_logs_prints_them_as_they_come_and_ends_with_the_stream(hello: FakePlatform, run: Run) -> None:
     hello.lines = [
         LogLine(
-            time=NOW, namespace="default", function="hello", revision=1, instance="i", invocation="", stream="platform", text="hi"
+            time=NOW,
+            namespace="default",
+            function="hello",
+            revision=1,
+            instance="i",
+            invocation="",
+            stream="platform",
+            text="hi",
         )
     ]
     ran = run("logs", "-f", "--since", "1")

@@ -77,9 +77,7 @@ def test_every_save_is_deployed_and_a_broken_one_does_not_end_it(
     assert {put.config.memory_mb for put in puts} == {512}
 
 
-def test_a_save_during_the_first_deployment_is_not_missed(
-    platform: FakePlatform, folder: Path, session: Session
-) -> None:
+def test_a_save_during_the_first_deployment_is_not_missed(platform: FakePlatform, folder: Path, session: Session) -> None:
     session.until("Watching")
     (folder / "handler.py").write_text(GOOD.format(2))
     session.until("is live")
@@ -116,10 +114,10 @@ def test_a_single_file_can_be_watched(platform: FakePlatform, folder: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("My Shop!", "my-shop"), ("x" * 80, "x" * 63), ("...", "function"), ("a_b", "a_b"), ("-é-", "function")]
+    ("name", "expected"),
+    [("My Shop!", "my-shop"), ("x" * 80, "x" * 63), ("...", "function"), ("a_b", "a_b"), ("-é-", "function")],
 )
 def test_a_folder_gives_a_valid_function_name(tmp_path: Path, name: str, expected: str) -> None:
     path = tmp_path / name
     path.mkdir()
     assert function_name(path) == expected
-

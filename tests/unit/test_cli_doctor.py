@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from dayfly.sandbox.node import interpreters, protections
 from dayfly.sandbox.node.protections import Protection
-from tests.support.cli import Ran, no_settings, run
+from tests.support.cli import Run, no_settings, run
 
 __all__ = ["no_settings", "run"]
-
-Run = Callable[..., Ran]
 
 
 def test_the_machine_at_hand(run: Run) -> None:

@@ -7,17 +7,15 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.cli import Ran, Stub, no_settings, run, stub
+from tests.support.cli import Run, Stub, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]
 
-Run = Callable[..., Ran]
 HELLO = "/fn/default/hello"
 ID = "018bcfe568007000800000000000000a"
 
@@ -135,9 +133,7 @@ def test_throttling_says_when_to_try_again(run: Run, stub: Stub) -> None:
 
 
 def test_an_http_function_may_answer_what_looks_like_a_problem(run: Run, stub: Stub) -> None:
-    stub.give(
-        "POST", HELLO, {"title": "mine"}, status=404, content_type="application/problem+json", dayfly_invocation_id=ID
-    )
+    stub.give("POST", HELLO, {"title": "mine"}, status=404, content_type="application/problem+json", dayfly_invocation_id=ID)
     ran = run("invoke", "hello")
     assert (ran.code, ran.out) == (10, '{"title": "mine"}')
     assert ran.err == "The function answered with status 404.\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,20 +13,23 @@ from hypothesis import strategies as st
 from dayfly.cli import logs
 from dayfly.cli.errors import Unreachable
 from dayfly.cli.sse import Event, read_events
-from tests.support.cli import Ran, Stub, no_settings, run, stub
+from tests.support.cli import Run, Stub, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]
 
-Run = Callable[..., Ran]
 PATH = "/v1/namespaces/default/logs"
-WIRE = b": hello\n\nevent: log\nid: 1-0\ndata: {\"a\":\ndata:  1}\n\nevent: end\r\ndata: {}\r\n\r\ndata: \xc3\xa9\n\n"
+WIRE = b': hello\n\nevent: log\nid: 1-0\ndata: {"a":\ndata:  1}\n\nevent: end\r\ndata: {}\r\n\r\ndata: \xc3\xa9\n\n'
 
 
 @given(st.lists(st.integers(1, len(WIRE) - 1)))
 def test_events_are_the_same_however_the_bytes_are_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(set(cuts)), len(WIRE)]
     pieces = [WIRE[start:end] for start, end in pairwise(edges)]
-    assert list(read_events(pieces)) == [Event("log", '{"a":\n 1}', "1-0"), Event("end", "{}", "1-0"), Event("message", "é", "1-0")]
+    assert list(read_events(pieces)) == [
+        Event("log", '{"a":\n 1}', "1-0"),
+        Event("end", "{}", "1-0"),
+        Event("message", "é", "1-0"),
+    ]
 
 
 def test_an_event_that_did_not_end_is_none() -> None:
@@ -60,9 +62,7 @@ def events(*lines: dict[str, Any], end: bytes = b"event: end\ndata: {}\n\n") -> 
     return b"".join(b"event: log\nid: %f-0\ndata: %s\n\n" % (item["time"], json.dumps(item).encode()) for item in lines) + end
 
 
-def test_a_broken_stream_is_taken_up_after_the_last_line(
-    run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_stream_is_taken_up_after_the_last_line(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "RECONNECT", 0.0)
 
     def break_off(handler: Any) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,11 +15,9 @@ import pytest
 from dayfly import __version__
 from dayfly.cli.errors import PLAIN, ExitCode
 from dayfly.cli.main import COMMANDS, cli
-from tests.support.cli import FUNCTIONS, Ran, Stub, function, no_settings, run, stub
+from tests.support.cli import FUNCTIONS, Run, Stub, function, no_settings, run, stub
 
 __all__ = ["no_settings", "run", "stub"]
-
-Run = Callable[..., Ran]
 
 
 def all_commands() -> Iterator[tuple[str, click.Command]]:
@@ -124,9 +122,7 @@ def test_calling_imports_no_http_library(stub: Stub) -> None:
     assert done.stdout == "False False\n"
 
 
-def test_shared_options_before_after_and_in_the_environment(
-    run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shared_options_before_after_and_in_the_environment(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     def asked_of(*arguments: str) -> str:
         stub.asked.clear()
         run(*arguments)

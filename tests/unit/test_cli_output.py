@@ -33,7 +33,25 @@ def test_json_reads_back_as_what_was_written(document: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["no", "NULL", "1e3", "12:30", "0x1f", "2031-01-01", "", " lead", "a: b", "- a", "# c", "~", "=", "<<", "on", ".5", "\ud800"],
+    [
+        "no",
+        "NULL",
+        "1e3",
+        "12:30",
+        "0x1f",
+        "2031-01-01",
+        "",
+        " lead",
+        "a: b",
+        "- a",
+        "# c",
+        "~",
+        "=",
+        "<<",
+        "on",
+        ".5",
+        "\ud800",
+    ],
 )
 def test_yaml_text_that_looks_like_something_else_stays_text(text: str) -> None:
     assert yaml.safe_load(dump({"key": text})) == {"key": text}
@@ -42,8 +60,7 @@ def test_yaml_text_that_looks_like_something_else_stays_text(text: str) -> None:
 def test_yaml_looks_as_people_write_it() -> None:
     document = {"name": "hello", "traffic": [{"revision": 1, "weight": 1.0}, {"revision": 2}], "env": {}, "on": ["a", []]}
     assert dump(document) == (
-        "name: hello\ntraffic:\n  - revision: 1\n    weight: 1.0\n  - revision: 2\nenv: {}\n"
-        '"on":\n  - a\n  - []\n'
+        'name: hello\ntraffic:\n  - revision: 1\n    weight: 1.0\n  - revision: 2\nenv: {}\n"on":\n  - a\n  - []\n'
     )
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from dayfly.cli import pidfile
-from tests.support.cli import Ran, no_settings, run
+from tests.support.cli import Run, no_settings, run
 
 __all__ = ["no_settings", "run"]
 
-Run = Callable[..., Ran]
 Start = Callable[[str], "subprocess.Popen[bytes]"]
 PATIENT = "import time; print(flush=True); time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"

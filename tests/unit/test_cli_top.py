@@ -11,7 +11,9 @@ from dayfly.cli.top import SAMPLE, percentile, rows
 NOW = 1_700_000_000.0
 
 
-def call(function: str = "hello", status: str = "ok", run: float = 0.01, ago: float = 1.0, cold: bool = False) -> dict[str, Any]:
+def call(
+    function: str = "hello", status: str = "ok", run: float = 0.01, ago: float = 1.0, cold: bool = False
+) -> dict[str, Any]:
     return {
         "function": function,
         "status": status,

@@ -149,9 +149,7 @@ class Client:
                 self.close()
                 return self._send(method, target, body, headers, timeout)
 
-    def _send(
-        self, method: str, target: str, body: Body, headers: Iterable[tuple[str, str]], timeout: float | None
-    ) -> Answer:
+    def _send(self, method: str, target: str, body: Body, headers: Iterable[tuple[str, str]], timeout: float | None) -> Answer:
         connection = self._connection
         if connection.sock is None:
             connection.connect()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 PLACES = {
-    "bash": "~/.bashrc:                           eval \"$(dayfly completion bash)\"",
-    "zsh": "~/.zshrc:                            eval \"$(dayfly completion zsh)\"",
+    "bash": '~/.bashrc:                           eval "$(dayfly completion bash)"',
+    "zsh": '~/.zshrc:                            eval "$(dayfly completion zsh)"',
     "fish": "~/.config/fish/completions/dayfly.fish: dayfly completion fish | source",
 }
 

@@ -148,9 +148,7 @@ def deploy_once(
     )
     say("Building")
     document = {"code": {"package": package["digest"]}, "config": config, "labels": labels or {}, "publish": publish}
-    answer: Json = session.client.request(
-        "PUT", session.path("functions", name), send=document, timeout=BUILD_TIMEOUT
-    )
+    answer: Json = session.client.request("PUT", session.path("functions", name), send=document, timeout=BUILD_TIMEOUT)
     return answer
 
 

@@ -98,9 +98,7 @@ def _saves(path: Path) -> Iterator[None]:
     if path.is_file():  # an editor replaces the file, so its folder is what can be watched
         folder = path.parent
         wanted = lambda change, changed: changed == str(path)  # noqa: E731
-    changes = watch(
-        folder, watch_filter=wanted, step=QUIET, recursive=folder is path, yield_on_timeout=True, rust_timeout=TICK
-    )
+    changes = watch(folder, watch_filter=wanted, step=QUIET, recursive=folder is path, yield_on_timeout=True, rust_timeout=TICK)
     next(changes)  # its first word, even if it is only that nothing happened, says that the watcher stands
     note(f"Watching {path}; Ctrl-C ends it.")
     yield

@@ -135,5 +135,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     return outcome if isinstance(outcome, int) else ExitCode.OK
-
-

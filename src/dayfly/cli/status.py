@@ -49,7 +49,10 @@ def status(session: Session, output: str) -> int:
             ("Status", lambda f: f["status"]),
             ("Namespaces", lambda f: f["namespaces"]),
             ("Functions", lambda f: f["functions"]),
-            ("Instances", lambda f: ", ".join(f"{n} {state}" for state, n in f["instances"].items()) or "none: all scaled to zero"),
+            (
+                "Instances",
+                lambda f: ", ".join(f"{n} {state}" for state, n in f["instances"].items()) or "none: all scaled to zero",
+            ),
         ),
     )
     return 0 if answer.status == 200 else 1

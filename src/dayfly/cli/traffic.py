@@ -44,7 +44,9 @@ def _show(name: str, targets: list[Json], output: str) -> None:
     )
 
 
-@click.command(epilog="\b\nExamples:\n  dayfly traffic hello\n  dayfly traffic hello 3=90 4=10\n  dayfly traffic hello 3=99 4=1:canary")
+@click.command(
+    epilog="\b\nExamples:\n  dayfly traffic hello\n  dayfly traffic hello 3=90 4=10\n  dayfly traffic hello 3=99 4=1:canary"
+)
 @name_argument
 @click.argument("targets", metavar="REVISION=WEIGHT...", nargs=-1, callback=parse_targets)
 @output_option
@@ -110,7 +112,11 @@ def list_aliases(session: Session, name: str, output: str) -> None:
     print_list(
         sorted(aliases.items()),
         output,
-        (("ALIAS", lambda a: a[0]), ("CALLS GO TO", lambda a: split(a[1])), ("CALL IT", lambda a: f"dayfly invoke {name}@{a[0]}")),
+        (
+            ("ALIAS", lambda a: a[0]),
+            ("CALLS GO TO", lambda a: split(a[1])),
+            ("CALL IT", lambda a: f"dayfly invoke {name}@{a[0]}"),
+        ),
         empty=f"{name} has no aliases. Make one: dayfly alias set {name} stable 1",
     )
 

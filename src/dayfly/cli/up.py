@@ -105,22 +105,15 @@ def _settings(
     memory: int | None,
     ready_fd: int | None,
 ) -> Settings:
-    from ..config import Settings
-    from ..gateway.limits import EdgeLimits
-    from ..pool.pool import Limits
+    from msgspec.structs import replace
 
+    from ..config import Settings
+
+    settings = Settings(host=host, port=port, data=data, token=token, isolation=isolation, hosts=hosts, ready_fd=ready_fd)
     bounds = {"instances": max_instances, "memory_mb": memory}
-    return Settings(
-        host=host,
-        port=port,
-        data=data,
-        token=token,
-        isolation=isolation,
-        hosts=hosts,
-        ready_fd=ready_fd,
-        edge=EdgeLimits(body_bytes=body_limit << 20) if body_limit else EdgeLimits(),
-        limits=Limits(**{name: value for name, value in bounds.items() if value}),
-    )
+    limits = replace(settings.limits, **{name: value for name, value in bounds.items() if value})
+    edge = replace(settings.edge, body_bytes=body_limit << 20) if body_limit else settings.edge
+    return replace(settings, edge=edge, limits=limits)
 
 
 def _flags(ctx: click.Context) -> list[str]:
