@@ -27,8 +27,6 @@ END = 0x80
 _pack = HEADER.pack
 _unpack_from = HEADER.unpack_from
 
-Frame = "tuple[int, int, bytes]"  # kind with end bit, stream, payload
-
 
 def encode(kind: int, stream: int, payload: bytes = b"") -> bytes:
     """One frame."""
@@ -79,7 +77,7 @@ class Connection:
         return count > 0
 
     def take(self) -> tuple[int, int, bytes] | None:
-        """The next frame that has arrived in full, or None."""
+        """The next frame that has arrived in full, as (kind with end bit, stream, payload), or None."""
         start = self._at + HEADER_SIZE
         if start > self._end:
             return None
