@@ -38,6 +38,7 @@ def jailed(
     pass_fds: tuple[int, ...] = (),
     prefix: tuple[str, ...] = (),
     neighbour: str = "",
+    user_namespaces: bool = True,
     runtime: Path = RUNTIME,
     jailer: Path = JAILER,
 ) -> subprocess.CompletedProcess[str]:
@@ -48,6 +49,8 @@ def jailed(
         "code": textwrap.dedent(code),
         "cgroups": cgroups or [],
     }
+    if not user_namespaces:
+        request["no_user_namespaces"] = True
     if neighbour:
         request["neighbour"] = textwrap.dedent(neighbour)
     return subprocess.run(

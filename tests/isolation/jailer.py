@@ -56,6 +56,8 @@ def start(jail, plan, cgroups, code):
 def main():
     jail, request = load(sys.argv[1]), json.loads(sys.argv[2])
     plan = request["plan"]
+    if "no_user_namespaces" in request:  # as where a sysctl or AppArmor forbids them; here it would be for the whole machine
+        jail.try_user_namespace = lambda rootless: os.stat("/nonexistent")
     jail.prepare(request["template"])
     neighbour = 0
     if "neighbour" in request:

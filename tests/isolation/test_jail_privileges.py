@@ -119,6 +119,22 @@ def test_without_the_filter_the_other_walls_still_stand() -> None:
     assert says(code, plan={"seccomp": False}) == ["EPERM EPERM EPERM", "EPERM EPERM", f"{unshared} EPERM EPERM", "EPERM EPERM"]
 
 
+def test_where_user_namespaces_are_forbidden_the_rest_holds() -> None:
+    code = """
+    import ctypes, errno
+    libc = ctypes.CDLL(None, use_errno=True)
+    print(os.getresuid(), os.getresgid(), os.getgroups())
+    print({line.split()[1] for line in open("/proc/self/status") if line.startswith("Cap")})
+    print(libc.umount2(b"/tmp", 2), errno.errorcode[ctypes.get_errno()], attempt(os.setuid, 0), attempt(open, "/x", "w"))
+    """
+    uid = 234569
+    assert says(code, plan={"uid": uid, "seccomp": False}, user_namespaces=False) == [
+        f"{(uid, uid, uid)} {(uid, uid, uid)} []",
+        "{'0000000000000000'}",
+        "-1 EPERM EPERM EROFS",
+    ]
+
+
 def test_no_capability_of_any_kind() -> None:
     code = """
     status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if line.startswith(

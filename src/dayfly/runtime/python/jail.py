@@ -114,8 +114,8 @@ def prepare(template: Template) -> None:
     state = _Prepared()
     if os.geteuid() != 0:
         enter_user_namespace()
-    state.rootless = _is_rootless()
-    state.user_namespace = _can_nest_users()
+    state.rootless = is_rootless()
+    state.user_namespace = _can_nest_users(state.rootless)
     state.pid_namespace = _own_pid_namespace()
     with open("/proc/sys/kernel/cap_last_cap") as file:
         state.last_capability = int(file.read())
@@ -214,21 +214,37 @@ def _put(fd: int, text: bytes, doing: str) -> None:
         raise OSError(error.errno, error.strerror, doing) from None
 
 
-def _is_rootless() -> bool:
+def is_rootless() -> bool:
+    """Whether uid 0 here is not that of the machine."""
     with open("/proc/self/uid_map") as file:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def _can_nest_users() -> bool:
+def _can_nest_users(rootless: bool) -> bool:
     """Whether a child may make a user namespace: sysctls and security modules forbid it here and there."""
     pid = os.fork()
     if pid == 0:
         try:
-            sys_.unshare(sys_.CLONE_NEWUSER)
+            try_user_namespace(rootless)
         except OSError:
             os._exit(1)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
+
+
+def try_user_namespace(rootless: bool) -> None:
+    """Do what `enter` does about users, in a process that ends soon; raises OSError. With `/proc` of the host.
+
+    Just unsharing as root would not tell: AppArmor lets an unprivileged user make the namespace, and then denies what is in it.
+    """
+    if not rootless:
+        os.setresgid(FIRST_UID, FIRST_UID, FIRST_UID)
+        os.setresuid(FIRST_UID, FIRST_UID, FIRST_UID)
+        sys_.prctl(sys_.PR_SET_DUMPABLE, 1)
+    uid, gid = os.geteuid(), os.getegid()
+    sys_.unshare(sys_.CLONE_NEWUSER)
+    _map("/proc/self", FUNCTION_ID, uid, FUNCTION_ID, gid)
+    sys_.drop_bounding_set(0)
 
 
 def _own_pid_namespace() -> int:

@@ -24,7 +24,6 @@ def rehearse() -> Dict[str, str]:
     """Everything that can be tried, and what the kernel says to it."""
     jail, sys_, landlock = _load("jail"), _load("syscalls"), _load("landlock")
     kinds = {
-        "user": sys_.CLONE_NEWUSER,
         "mount": sys_.CLONE_NEWNS,
         "pid": sys_.CLONE_NEWPID,
         "net": sys_.CLONE_NEWNET,
@@ -35,13 +34,14 @@ def rehearse() -> Dict[str, str]:
 
     def unshare(flag: int) -> Callable[[], None]:
         def attempt() -> None:
-            if os.geteuid() != 0 and flag != sys_.CLONE_NEWUSER:
+            if os.geteuid() != 0:
                 jail.enter_user_namespace()
             sys_.unshare(flag)
 
         return attempt
 
     steps = {kind: unshare(flag) for kind, flag in kinds.items()}
+    steps["user"] = lambda: _make_user(jail)
     steps["no_new_privs"] = lambda: sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
     steps["jail"] = lambda: _enter(jail, False)
     steps["seccomp"] = lambda: _enter(jail, True)
@@ -51,6 +51,12 @@ def rehearse() -> Dict[str, str]:
         "" if landlock.abi() >= landlock.ABI_PORTS else "it needs Linux 6.7, with landlock among its security modules"
     )
     return said
+
+
+def _make_user(jail: Any) -> None:
+    if os.geteuid() != 0:
+        jail.enter_user_namespace()
+    jail.try_user_namespace(jail.is_rootless())
 
 
 def _enter(jail: Any, seccomp: bool) -> None:
