@@ -65,6 +65,8 @@ from .store.sqlite import SqliteStore
 
 log = logging.getLogger("dayfly")
 
+TIDY_EVERY = 1800.0  # seconds
+
 
 class Server:
     """One server on one data folder. `open` returns when it listens; `close` when nothing of it is left."""
@@ -180,6 +182,7 @@ class Server:
                 self.pool.group(revision).reserve(revision.config.min_instances)
         self.scaler.start()
         self.census.start()
+        self._housekeeping = asyncio.ensure_future(self._tidy())
         await self.delivery.start()
         keyring = None
         if settings.needs_token:
@@ -211,6 +214,7 @@ class Server:
         self._healthy = False
         self.scaler.stop()
         self.census.stop()
+        self._housekeeping.cancel()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
         await self.delivery.stop(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)
@@ -223,6 +227,15 @@ class Server:
         self.recorder.close()
         await self.store.close()
         self._lock.close()
+
+    async def _tidy(self) -> None:
+        """Throw away packages that no revision mounts, once in a while."""
+        while True:
+            await self.clock.sleep(TIDY_EVERY)
+            try:
+                await self.packages.collect(self.registry.artifacts())
+            except OSError:
+                log.exception("packages could not be tidied")
 
     # --- wiring -------------------------------------------------------------------------------------------------------
 

@@ -93,8 +93,8 @@ class Deployer:
         revisions = route.revisions if route is not None else {}
         known = next((revision for revision in revisions.values() if revision.digest == digest), None)
         log: list[str] = []
+        number = max(revisions, default=0) + 1
         if known is None:
-            number = max(revisions, default=0) + 1
             artifact = await self._builder.build(package, action.config, log.append)
             revision = Revision(
                 namespace=action.namespace,
@@ -132,6 +132,7 @@ class Deployer:
             statements = [function_statement(function)]
             if known is None:
                 statements.insert(0, revision_statement(revision))
+                statements += [forget_statement(left) for left in outdated(function, {**revisions, number: revision})]
             await self._store.commit(*statements, notes=[note(function)])
             await self._registry.refresh(action.namespace, action.name)
             if old is not None:
@@ -149,7 +150,7 @@ class Deployer:
             raise BadInput("code needs exactly one of `package` (a digest) and `files` (path to text)")
         if code.files:
             return (await self._packages.put_texts(code.files)).digest
-        return self._packages.describe(code.package).digest
+        return (await asyncio.to_thread(self._packages.describe, code.package)).digest
 
     def drain_unreachable(self, namespace: str, name: str) -> None:
         """Retire the instances of revisions that no traffic, tag or alias points to any more."""
@@ -210,6 +211,21 @@ def revision_statement(revision: Revision) -> tuple[str, dict[str, object]]:
         "body": msgspec.json.encode(revision),
         "created": revision.created,
     }
+
+
+def forget_statement(revision: Revision) -> tuple[str, dict[str, object]]:
+    return "revision_delete", {
+        "namespace": revision.namespace,
+        "function": revision.function,
+        "number": revision.number,
+    }
+
+
+def outdated(function: Function, revisions: Mapping[int, Revision]) -> list[Revision]:
+    """The oldest revisions beyond KEEP_REVISIONS, except those that traffic, tags or aliases point to."""
+    live = {revision.number for revision in reachable(function, revisions)}
+    idle = [revisions[number] for number in sorted(revisions) if number not in live]
+    return idle[: max(0, len(revisions) - KEEP_REVISIONS)]
 
 
 def note(function: Function) -> Note:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from ..errors import NotFound
-from ..model.function import Function, Revision, Target
+from ..model.function import Artifact, Function, Revision, Target
 from ..model.profile import NATIVE, Profile
 from ..store.port import Store
 
@@ -125,6 +125,10 @@ class Registry:
         """All functions of a namespace, by name."""
         found = [route.function for (space, _), route in self._routes.items() if space == namespace]
         return sorted(found, key=lambda function: function.name)
+
+    def artifacts(self) -> list[Artifact]:
+        """What the revisions that are kept mount."""
+        return [revision.artifact for route in self._routes.values() for revision in route.revisions.values()]
 
     def __len__(self) -> int:
         return len(self._routes)

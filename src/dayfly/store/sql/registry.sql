@@ -44,6 +44,9 @@ WHERE namespace = :namespace AND function = :function AND digest = :digest;
 -- name: revision_next
 SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE namespace = :namespace AND function = :function;
 
+-- name: revision_delete
+DELETE FROM revisions WHERE namespace = :namespace AND function = :function AND number = :number;
+
 -- name: revisions_delete
 DELETE FROM revisions WHERE namespace = :namespace AND function = :function;
 
