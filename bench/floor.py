@@ -10,6 +10,7 @@ limits, deadlines, records or isolation: what a platform adds is what it costs a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -45,10 +46,11 @@ def work(fd: int, function: str) -> None:
     """Serve frames until the other side closes."""
     call = {"hello": hello, "echo": echo}[function]
     sock = socket.socket(fileno=fd)
-    while head := sock.recv(4, socket.MSG_WAITALL):
-        (size,) = struct.unpack("<I", head)
-        body = json.dumps(call(json.loads(sock.recv(size, socket.MSG_WAITALL)))).encode()
-        sock.sendall(struct.pack("<I", len(body)) + body)
+    with contextlib.suppress(ConnectionError):
+        while head := sock.recv(4, socket.MSG_WAITALL):
+            (size,) = struct.unpack("<I", head)
+            body = json.dumps(call(json.loads(sock.recv(size, socket.MSG_WAITALL)))).encode()
+            sock.sendall(struct.pack("<I", len(body)) + body)
 
 
 # --- the gateway: callbacks only ------------------------------------------------------------------------------------------
@@ -80,8 +82,8 @@ class Worker(asyncio.Protocol):
             self.serve(*gateway.waiting.popleft())
         else:
             gateway.idle.append(self)
-        assert client is not None
-        client.transport.write(HEAD % (len(received) - 4, received[4:]))
+        if client is not None and client.transport is not None:
+            client.transport.write(HEAD % (len(received) - 4, received[4:]))
 
 
 class Client(asyncio.Protocol):
@@ -95,6 +97,9 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)

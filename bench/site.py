@@ -102,14 +102,8 @@ class Site:
         return int(retired)
 
     def instances(self, name: str) -> list[Any]:
-        found: list[Any] = []
-        cursor = ""
-        while True:
-            page = self.request("GET", f"/v1/namespaces/default/instances?function={name}&limit=1000&cursor={cursor}")[0]
-            found += page["items"]
-            cursor = page.get("cursor", "")
-            if not cursor:
-                return found
+        page = self.request("GET", f"/v1/namespaces/default/instances?function={name}")[0]
+        return list(page["items"])
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}{path(name)}"

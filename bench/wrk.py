@@ -53,5 +53,7 @@ def run(url: str, *, connections: int, seconds: float, body: bytes, headers: Map
     if not found:
         raise RuntimeError(f"wrk failed: {done.stdout[-500:]} {done.stderr[-500:]}")
     seen = json.loads(found[-1][1:])
+    if not seen["requests"]:
+        raise RuntimeError(f"{url} answers nothing")
     rate = seen["requests"] / (seen["us"] / 1e6)
     return Load(rate, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["bad"] + seen["lost"])
