@@ -166,6 +166,7 @@ def test_an_asynchronous_call_and_its_logs(hello: CommandLine) -> None:
                 break
         following.terminate()
     assert line["text"] == "\x1b[31mred"
+    assert json.loads(hello("result", "--wait", identifier).out) == {"hello": "later", "version": 1}
 
 
 def test_logs_cannot_steer_the_terminal(hello: CommandLine) -> None:

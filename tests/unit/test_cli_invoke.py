@@ -143,7 +143,7 @@ def test_an_asynchronous_call_prints_its_id(run: Run, stub: Stub) -> None:
     stub.give("POST", HELLO, {"invocation": ID}, status=202)
     ran = run("invoke", "hello", "--async", "--idempotency-key", "k1")
     assert (ran.code, ran.out) == (0, f"{ID}\n")
-    assert f"dayfly result {ID}" in ran.err
+    assert f"dayfly result --wait {ID}" in ran.err
     assert stub.asked[0].headers["prefer"] == "respond-async"
     assert stub.asked[0].headers["idempotency-key"] == "k1"
     assert run("invoke", "hello", "--async", "-o", "json").json == {"invocation": ID}
@@ -185,3 +185,25 @@ def test_a_function_cannot_steer_the_terminal_it_answers_to(stub: Stub) -> None:
     os.close(master)
     assert shown == b"\\x1b]0;owned\\x07h\xc3\xa9llo\r\n\\xffend\r\n"
     assert process.returncode == 0
+
+
+def test_waiting_for_a_result_asks_when_the_server_says_so(run: Run, stub: Stub) -> None:
+    path = f"/v1/namespaces/default/invocations/{ID}/result"
+    pending = stub.problem_writer(404, "not-found", "still running", retry_after=0.001)
+    document = {"status": 200, "body": '{"done": 1}', "encoding": "utf-8", "error": None}
+
+    def not_yet(handler: Any) -> None:
+        pending(handler)
+        if len(stub.asked) == 3:
+            stub.give("GET", path, document)
+
+    stub.script("GET", path, not_yet)
+    assert run("result", ID).code == 4
+    assert run("result", "--wait", ID) == (0, '{"done": 1}', "")
+    assert len(stub.asked) == 4
+
+
+def test_waiting_for_a_result_that_never_comes_ends(run: Run, stub: Stub) -> None:
+    path = f"/v1/namespaces/default/invocations/{ID}/result"
+    stub.refuse("GET", path, 404, "not-found", "it was cancelled")
+    assert run("result", "--wait", ID).code == 4

@@ -120,12 +120,18 @@ class Problem(Failure):
             text += f"\n  | {line}"
         return text
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which the server suggests to ask again; 0 if it does not."""
+        given = self.document.get("retry_after")
+        return float(given) if isinstance(given, (int, float)) and given > 0 else 0.0
+
     def _advice(self) -> str:
         advice = str(self.document.get("hint", ""))
         if not advice and self.status == 401:
             advice = "Give a token with --token or DAYFLY_TOKEN."
-        if self.document.get("retry_after"):
-            advice = f"{advice} Try again in {self.document['retry_after']} s.".strip()
+        if self.retry_after:
+            advice = f"{advice} Try again in {self.retry_after:g} s.".strip()
         if self.document.get("invocation"):
             advice += f"\nInvocation {self.document['invocation']}"
         return advice.strip()

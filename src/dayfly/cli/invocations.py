@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode
+from typing import Any
 
 import click
 
-from .errors import ExitCode
+from .errors import ExitCode, Problem
 from .invoke import ending, show_error
 from .options import Session, complete_functions, connected, output_option, since_option
 from .output import ago, milliseconds, note, print_data, print_list
@@ -52,18 +54,19 @@ def invocations(session: Session, name: str, status: str | None, since: float, l
 
 @click.command(
     epilog="\b\nExamples:\n  dayfly result 0192f3a4b5c67d8e9f00112233445566\n"
-    "  dayfly result 0192f3a4b5c67d8e9f00112233445566 -o json"
+    "  dayfly result 0192f3a4b5c67d8e9f00112233445566 --wait -o json"
 )
 @click.argument("invocation")
+@click.option("--wait", is_flag=True, help="Wait until the call has ended.")
 @output_option
 @connected
-def result(session: Session, invocation: str, output: str) -> int:
+def result(session: Session, invocation: str, wait: bool, output: str) -> int:
     """Print the answer of an asynchronous call.
 
     As `dayfly invoke` would have: the body on stdout, an error of the function on stderr with exit code 10. With -o json
     or yaml the whole document: status, headers, timings and body.
     """
-    answer = session.client.get(session.path("invocations", invocation, "result"))
+    answer = _result(session, invocation, wait)
     if output != "table":
         print_data(answer, output)
         return ExitCode.FUNCTION_ERROR if answer["error"] else ExitCode.OK
@@ -73,6 +76,16 @@ def result(session: Session, invocation: str, output: str) -> int:
     screen.write(b64decode(answer["body"]) if answer["encoding"] == "base64" else answer["body"].encode())
     screen.close()
     return ending(answer["status"])
+
+
+def _result(session: Session, invocation: str, wait: bool) -> Any:
+    while True:
+        try:
+            return session.client.get(session.path("invocations", invocation, "result"))
+        except Problem as problem:
+            if not wait or not problem.retry_after:
+                raise
+            time.sleep(problem.retry_after)  # the server says when it is worth to ask again
 
 
 @click.command(epilog="\b\nExamples:\n  dayfly cancel 0192f3a4b5c67d8e9f00112233445566")

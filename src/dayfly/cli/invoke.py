@@ -81,7 +81,7 @@ def invoke(
             accepted = answer.json()
             if output == "table":
                 click.echo(accepted["invocation"])
-                note(f"Its answer, when it has ended: dayfly result {accepted['invocation']}")
+                note(f"Its answer, when it has ended: dayfly result --wait {accepted['invocation']}")
             else:
                 print_data(accepted, output)
             return ExitCode.OK
