@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -249,6 +250,24 @@ async def test_cancel_stops_a_running_call_for_good(world: World) -> None:
     assert len(world.calls) == 1
 
 
+async def test_cancelled_before_its_first_step_a_delivery_still_gives_its_place_back(world: World) -> None:
+    delivery = world.delivery()
+    await delivery.start()
+    spawn = delivery._spawn
+
+    def spawn_and_cancel(work: Any) -> asyncio.Task[None]:
+        task = spawn(work)
+        if "_deliver" in repr(work):
+            task.cancel()
+        return task
+
+    delivery._spawn = spawn_and_cancel  # type: ignore[method-assign]
+    await world.queue.enqueue(call())
+    await world.until(lambda: delivery.running > 0)
+    await world.until(lambda: delivery.running == 0)
+    assert world.calls == []
+
+
 async def test_a_slow_function_starves_nobody(world: World) -> None:
     gate = world.hold("slow")
     delivery = world.delivery(per_function=4, overall=8)
@@ -364,3 +383,65 @@ async def test_stop_gives_grace_and_then_hands_over(world: World) -> None:
     await world.delivery().start()
     for id in (interrupted, waiting):
         assert (await world.ends(id)).state is State.DONE
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_happens_every_call_ends_once_and_the_books_are_right(world: World, seed: int) -> None:
+    """A random history of calls, failures, cancellations, restarts and passing time; then everything is left to settle."""
+    rng = random.Random(seed)
+    kinds: list[Callable[[], Result | Exception]] = [
+        lambda: Result(invocation="", body=b"ok"),
+        lambda: Result(invocation="", error=RAISED),
+        lambda: errors.Throttled("busy"),
+        lambda: errors.InstanceDied("oom"),
+    ]
+    delivery = world.delivery(per_function=2, overall=5)
+    await delivery.start()
+    ids: set[str] = set()
+    keys: dict[str, str] = {}
+    never_ran: set[str] = set()
+    gate = world.hold("slow")
+    for _ in range(120):
+        action = rng.randrange(10)
+        world.outcomes = [rng.choice(kinds)() for _ in range(rng.randrange(3))]
+        if action < 5:
+            ids.add(await world.queue.enqueue(call(rng.choice(("f", "g", "slow")), delay_s=rng.choice((0.0, 0.0, 30.0)))))
+        elif action == 5:
+            key = str(rng.randrange(5))
+            id = await world.queue.enqueue(call("keyed", idempotency_key=key))
+            assert keys.setdefault(key, id) == id
+            ids.add(id)
+        elif action == 6 and ids:
+            id = rng.choice(sorted(ids))
+            if await world.queue.cancel(id) is not None and id not in {invoke.invocation for invoke in world.calls}:
+                never_ran.add(id)
+        elif action == 7:
+            world.clock.advance(rng.choice((0.5, 12.0, 70.0)))
+        elif action == 8:
+            await delivery.stop()  # what runs is cut off, as by a crash
+            delivery = world.delivery(per_function=2, overall=5)
+            await delivery.start()
+        else:
+            await world.quiet()
+    world.outcomes.clear()
+    gate.set()
+
+    async def settled() -> bool:
+        world.clock.advance(10.0)
+        return await world.queue.depth() == 0 and delivery.running == 0
+
+    await world.until(settled)
+    entries = {id: await world.queue.status(id) for id in ids}
+    ran = [invoke.invocation for invoke in world.calls]
+    for id, entry in entries.items():
+        assert entry is not None
+        assert not entry.open
+        assert entry.attempt <= PROFILE.async_retries + 1
+        assert entry.state is not State.DONE or id in ran
+    assert never_ran.isdisjoint(ran)
+    ended = [id for id, _ in world.ended]
+    assert len(ended) == len(set(ended))
+    assert set(ended) == {id for id, entry in entries.items() if entry and entry.state is not State.CANCELLED}
+    sums = dict(await world.store.fetch("queue_sums"))
+    assert sums["queue_ended"] == len(ids)
+    assert (sums["queue_bytes"] > 0) == any(entry.state is State.DEAD for entry in entries.values() if entry)

@@ -80,7 +80,8 @@ async def test_a_given_id_is_used_once(queue: AsyncQueue) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"delay_s": -1.0}, {"delay_s": 1e9}, {"delay_s": float("nan")}, {"idempotency_key": "k" * 257}]
+    "change",
+    [{"cause": "half \ud800"}, {"delay_s": -1.0}, {"delay_s": 1e9}, {"delay_s": float("nan")}, {"idempotency_key": "k" * 257}],
 )
 async def test_what_is_out_of_range_is_refused(queue: AsyncQueue, change: dict[str, Any]) -> None:
     with pytest.raises(errors.BadInput):

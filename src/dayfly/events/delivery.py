@@ -13,6 +13,7 @@ Delivery is at least once: a crash between the end of a call and writing that do
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -59,7 +60,7 @@ class Item(NamedTuple):
 class Delivery:
     """`invoke` runs one attempt to its end and raises DayflyError where the platform gave up; cancelling it stops the call.
     `profile_of` gives the retry policy and may raise DayflyError as well. `on_end` is told how an item ended, once that is on
-    disk; not of one that somebody cancelled (`AsyncQueue.cancel` tells him).
+    disk (a crash in that moment swallows it); not of one that somebody cancelled: `AsyncQueue.cancel` tells him.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Delivery:
         self._jitter = jitter
         self._lanes = Lanes(per_function, overall)
         self._tasks: set[asyncio.Task[None]] = set()  # claims and deliveries
-        self._items: dict[str, tuple[int, asyncio.Task[None]]] = {}  # id -> epoch, delivery
+        self._items: dict[tuple[str, int], asyncio.Task[None]] = {}  # (id, lease epoch) -> attempt under way
         self._stopped: set[str] = set()  # cancelled a moment ago
         self._timer: Timer | None = None
         self._pumping = False
@@ -91,8 +92,8 @@ class Delivery:
 
     @property
     def running(self) -> int:
-        """Deliveries under way."""
-        return len(self._items)
+        """Places held by deliveries."""
+        return self._lanes.running
 
     async def start(self) -> None:
         """Take back what a server before this one had leased, and begin."""
@@ -119,10 +120,13 @@ class Delivery:
                 await asyncio.wait({over, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             over.cancel()
             await asyncio.gather(over, return_exceptions=True)
-        left = [*self._tasks, *self._housekeeping]
-        for task in left:
+        for task in self._housekeeping:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*self._housekeeping, return_exceptions=True)
+        while self._tasks:  # what is being written down is not cut off
+            for task in self._items.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- what to do next --------------------------------------------------------------------------------------------
 
@@ -180,14 +184,15 @@ class Delivery:
             }
             await self._store.commit(("queue_lease", lease))
             rows = [Item(*row) for row in await self._store.fetch("queue_leased", lease=lease["lease"])]
-            rows = [item for item in rows if item.id not in self._stopped]
+            rows = [item for item in rows if self._running and item.id not in self._stopped]
             due = now if len(rows) == places else await self._next_due(lane)
         except DayflyError as error:
             log.warning("cannot lease items of %s/%s for now: %s", namespace, function, error)
         finally:
             for item in rows:
                 task = self._spawn(self._deliver(lane, item))
-                self._items[item.id] = (item.epoch, task)
+                self._items[item.id, item.epoch] = task
+                task.add_done_callback(functools.partial(self._ended, lane, item))
             self._lanes.claimed(lane, places - len(rows), due)
             self._wake()
 
@@ -200,15 +205,21 @@ class Delivery:
 
     async def _deliver(self, lane: Lane, item: Item) -> None:
         try:
-            invoke, outcome, verdict = await self._attempt(item)
+            try:
+                invoke, outcome, verdict = await self._attempt(item)
+            finally:
+                self._items.pop(
+                    (item.id, item.epoch), None
+                )  # from here on nobody cancels it, and its lease outlasts the writing
             await self._conclude(lane, item, invoke, outcome, verdict)
         except DayflyError as error:  # the store refuses: the lease runs out and the item is delivered again
             log.error("the outcome of %s cannot be written, it will run again: %s", item.id, error)
-        finally:
-            if self._items.get(item.id, (0,))[0] == item.epoch:
-                del self._items[item.id]
-            self._lanes.release(lane)
-            self._wake()
+
+    def _ended(self, lane: Lane, item: Item, _: asyncio.Task[None]) -> None:
+        """Give back the place; a callback of the task, because one cancelled before its first step runs no `finally`."""
+        self._items.pop((item.id, item.epoch), None)
+        self._lanes.release(lane)
+        self._wake()
 
     async def _attempt(self, item: Item) -> tuple[Invoke | None, Result | None, Retry | End]:
         try:
@@ -266,15 +277,16 @@ class Delivery:
         if result is not None:
             statements.append(("queue_keep_result", fenced | {"body": encode_result(result)}))
         await self._store.commit(*statements)
-        if self._on_end is not None and invoke is not None:
+        if self._on_end is None or invoke is None:
+            return
+        if await self._store.fetch("queue_ended_by", **fenced):  # else the lease was lost, and this outcome with it
             self._on_end(invoke, verdict)
 
     def _cancel(self, identifier: str) -> None:
-        held = self._items.get(identifier)
-        if held is None:
-            self._stopped.add(identifier)  # it may be on its way from the store
-        else:
-            held[1].cancel()
+        self._stopped.add(identifier)  # it may also be on its way from the store
+        for (id, _), task in self._items.items():
+            if id == identifier:
+                task.cancel()
 
     # --- housekeeping -----------------------------------------------------------------------------------------------
 
@@ -291,7 +303,7 @@ class Delivery:
         now = self._clock.now()
         self._stopped.clear()
         self._wake()  # the timer goes by elapsed time: should the wall clock have jumped, this finds what is due
-        mine = [{"id": id, "epoch": epoch, "until": now + LEASE} for id, (epoch, _) in self._items.items()]
+        mine = [{"id": id, "epoch": epoch, "until": now + LEASE} for id, epoch in self._items]
         if mine:
             await self._store.commit(("queue_renew", mine))
         if await self._store.fetch("queue_expired", now=now):

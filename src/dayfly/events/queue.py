@@ -109,7 +109,10 @@ class AsyncQueue:
             raise BadInput(f"The idempotency key is longer than {KEY_LIMIT} characters.", limit=KEY_LIMIT)
         identifier = invoke.invocation or new_id()
         invoke = msgspec.structs.replace(invoke, invocation=identifier, mode=Mode.ASYNC)
-        body = _encode(invoke)
+        try:
+            body = _encode(invoke)
+        except UnicodeEncodeError as error:
+            raise BadInput(f"The call holds text that is not Unicode: {error}.") from None
         if self._bytes + len(body) > self._max_bytes:
             await self._measure()
             if self._bytes + len(body) > self._max_bytes:

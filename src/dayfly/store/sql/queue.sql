@@ -87,6 +87,9 @@ WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
 UPDATE queue SET state = :state, lease = '', attempt = :attempt, ended = :ended, last_error = :last_error
 WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
 
+-- name: queue_ended_by
+SELECT 1 FROM queue WHERE id = :id AND lease_epoch = :epoch AND ended > 0;
+
 -- name: queue_cancel
 UPDATE queue SET state = 'cancelled', lease = '', lease_epoch = lease_epoch + 1, ended = :ended, last_error = :last_error
 WHERE id = :id AND state IN ('queued', 'leased');
