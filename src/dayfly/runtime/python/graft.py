@@ -33,8 +33,9 @@ _libc.syscall.restype = ctypes.c_long
 
 def graft(pid: int, binds: Iterable[list[str]], hostname: str) -> None:
     """Show folders, read-only, to the jailed process `pid`. In a child of a zygote that has called `jail.prepare`; it is spent
-    afterwards. `binds`: [source below the template's sources, mount point]. Raises OSError naming the step."""
-    trees = [(_detached(mounts.SOURCES + source), target) for source, target in binds]
+    afterwards. `binds`: [source below the template's sources, mount point]. Raises OSError naming the step, ValueError for a
+    source that is not a plain folder."""
+    trees = [(_detached(mounts.source(source)), target) for source, target in binds]
     for kind, flag in (("uts", sys_.CLONE_NEWUTS), ("mnt", sys_.CLONE_NEWNS)):
         with open("%s/%d/ns/%s" % (mounts.PROC, pid, kind), "rb") as namespace:
             sys_.setns(namespace.fileno(), flag)

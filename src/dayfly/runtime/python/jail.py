@@ -310,15 +310,10 @@ def _mount(plan: Plan, state: _Prepared, isolated: bool) -> None:
 
 
 def _bind(source: str, target: str, mode: str) -> None:
-    if not source.startswith("/") or os.path.normpath(source) != source:
-        raise ValueError("the source of a bind must be a normal absolute path, not " + repr(source))
-    inside = mounts.SOURCES + source
+    inside = mounts.source(source)
     if target.startswith("/tmp/"):
         os.makedirs(target, exist_ok=True)
-    # A build, which is hostile, may have left a link where a folder is expected: to the package of somebody else, or to /mnt.
-    for path in (inside, target):
-        if os.path.realpath(path) != path:
-            raise ValueError("a bind must not go through links: " + path)
+    mounts.refuse_links(target)
     if (target + "/").startswith(mounts.HIDDEN + "/"):
         raise ValueError("nothing can be mounted on " + mounts.HIDDEN)
     sys_.bind(inside, target, 0 if mode == "rw" else sys_.MOUNT_ATTR_RDONLY)

@@ -31,8 +31,10 @@ SOURCES = HIDDEN + "/src"
 RESOLVER = HIDDEN + "/resolv.conf"
 
 # Mount points every root has, for binds of children: code, dependencies, build folders, and what other contracts expect.
-TARGETS = ("/work", "/var/task", "/var/deps", "/var/node_modules", "/var/runtime", "/opt", "/code", "/deps", "/cache", "/app")
-TARGETS += ("/layers", "/home/function")
+TARGETS = (
+    "/work", "/var/task", "/var/deps", "/var/node_modules", "/var/runtime", "/opt", "/code", "/deps", "/cache", "/app", "/layers",
+    "/home/function",
+)  # fmt: skip
 
 _STAGE = "/sys"  # a folder every machine has, that nothing here reads, and that functions do not get
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -71,6 +73,20 @@ def outermost(folders: "Iterable[str]") -> "List[str]":
         if not any(folder == k or folder.startswith(k.rstrip("/") + "/") for k in kept):
             kept.append(folder)
     return kept
+
+
+def source(path: str) -> str:
+    """Where a zygote and its children, before they let go of the hidden part, find a folder of the host. Raises ValueError."""
+    if not path.startswith("/") or os.path.normpath(path) != path:
+        raise ValueError("the source of a bind must be a normal absolute path, not " + repr(path))
+    refuse_links(SOURCES + path)
+    return SOURCES + path
+
+
+def refuse_links(path: str) -> None:
+    """A build, which is hostile, may have left a link where a folder is expected: to somebody else's package, or to HIDDEN."""
+    if os.path.realpath(path) != path:
+        raise ValueError("a bind must not go through links: " + path)
 
 
 def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", targets: "Iterable[str]", rootless: bool) -> None:
