@@ -105,10 +105,10 @@ class Server:
             Builder(self.packages, self.sandbox, find_interpreters()),
             self.namespaces.require_secrets,
             lambda revision: warm(self.pool, revision),
-            self._retire,
+            self._reach,
             self.clock,
         )
-        self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._retire, self.clock)
+        self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._reach, self.clock)
         self.platform = Platform(self._performers(), [policy.authorise])
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
@@ -246,10 +246,12 @@ class Server:
         route = self.registry.find(invoke.namespace, invoke.function)
         return self.registry.profile(route.function.profile if route is not None else "native")
 
-    def _retire(self, revision: Revision) -> None:
+    def _reach(self, revision: Revision, reachable: bool) -> None:
         group = self.pool.groups.get(revision.key)
+        if group is None and reachable and revision.config.min_instances:
+            group = self.pool.group(revision)
         if group is not None:
-            group.drain()
+            group.reach(reachable)
 
     def _recycle(self, revision: Revision) -> int:
         group = self.pool.groups.get(revision.key)

@@ -244,3 +244,13 @@ async def test_concurrent_calls_share_an_instance_up_to_its_concurrency(site: Si
     instances = [answer.text for answer in answers]
     assert len(set(instances)) == 2
     assert max(instances.count(instance) for instance in instances) == 5
+
+
+async def test_a_revision_without_traffic_is_still_called_by_number_and_stays_warm(site: Site) -> None:
+    for number in (1, 2):
+        await site.deploy("older", f"def handler(event, context):\n    return {number}\n")
+    first, second = await site.call("older@1"), await site.call("older@1")
+    assert (first.json(), second.json()) == (1, 1)
+    assert (first.headers["dayfly-cold"], second.headers["dayfly-cold"]) == ("true", "false")
+    await site.api("POST", "/functions/older/rollback", json={})
+    assert (await site.call("older")).json() == 1

@@ -113,7 +113,7 @@ async def test_a_superseded_revision_goes_as_soon_as_it_is_idle() -> None:
     world.loop.start()
     world.pool.group(world.target).reserve(2)
     await world.run(2)
-    world.pool.group(world.target).drain()
+    world.pool.group(world.target).reach(False)
     await settle()
     assert world.alive == []
     await world.run(10)

@@ -50,7 +50,7 @@ class Group:
         self.load = ConcurrencyIntegral(pool.clock.monotonic())
         self.service_s = 0.0  # moving average of what a call takes
         self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
-        self.draining = False  # superseded or deleted: instances end as they fall idle
+        self.reachable = True  # by traffic, tag or alias; others serve calls by number, and keep no reserve
 
     # --- the warm path ----------------------------------------------------------------------------------------
 
@@ -128,8 +128,6 @@ class Group:
         if instance.inflight == 0:
             instance.idle_since = now
             instance.move(State.IDLE)
-            if self.draining:
-                self.retire(instance)
 
     def _next(self) -> Waiter | None:
         while self.waiting:
@@ -204,8 +202,6 @@ class Group:
             instance.move(State.IDLE)
         if instance.inflight < instance.slots:
             self.free.add(instance, instance.slots - instance.inflight)
-            if self.draining and instance.inflight == 0:
-                self.retire(instance)
 
     def on_exit(self, instance: Instance, exit: Exit) -> None:
         """The instance is gone. If it never got ready, the call it was started for learns why."""
@@ -261,13 +257,14 @@ class Group:
         if instance.state is not State.STOPPED:
             self.pool.stop(instance)
 
-    def drain(self) -> None:
-        """This revision is superseded: end what is idle, let the rest finish."""
-        self.draining = True
-        for instance in list(self.instances.values()):
-            if instance.state is State.IDLE:
-                self.retire(instance)
-        self.pool.forget(self)
+    def reach(self, reachable: bool) -> None:
+        """Traffic has come to this revision, or left it: have the reserve, or retire every instance."""
+        self.reachable = reachable
+        if reachable:
+            self.reserve(self.config.min_instances)
+        else:
+            self.recycle()
+            self.pool.forget(self)
 
     def recycle(self) -> int:
         """Retire every instance of now; the next call is cold. Returns how many."""

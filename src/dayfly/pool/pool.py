@@ -52,7 +52,7 @@ class Pool:
         self._ending: set[asyncio.Task[None]] = set()
 
     def group(self, revision: Revision) -> Group:
-        """The group of this revision, made on first use. Its draining ends: somebody calls it again."""
+        """The group of this revision, made on first use."""
         key = revision.key
         group = self.groups.get(key)
         if group is None or group.revision.digest != revision.digest:  # a number is given again if its deploy failed
@@ -196,9 +196,9 @@ class Pool:
         self.forget(instance.group)
 
     def forget(self, group: Group) -> None:
-        """Drop a group that is draining and empty."""
+        """Drop a group that nothing leads to and that is empty."""
         key = group.revision.key
-        if group.draining and not group.instances and not group.waiting and self.groups.get(key) is group:
+        if not group.reachable and not group.instances and not group.waiting and self.groups.get(key) is group:
             del self.groups[key]
 
     def infos(self) -> Iterator[InstanceInfo]:

@@ -51,17 +51,18 @@ class Deployer:
         builder: Builder,
         require_secrets: Callable[[str, list[str]], None],
         warm: Callable[[Revision], Awaitable[None]],
-        retire: Callable[[Revision], None],
+        reach: Callable[[Revision, bool], None],
         clock: Clock,
     ) -> None:
-        """`warm` starts one instance and returns when it is ready; `retire` ends those of a revision as they fall idle."""
+        """`warm` starts one instance and returns when it is ready; `reach` tells which revisions traffic
+        leads to, and which not any more."""
         self._store = store
         self._registry = registry
         self._packages = packages
         self._builder = builder
         self._require_secrets = require_secrets
         self._warm = warm
-        self._retire = retire
+        self._reach = reach
         self._clock = clock
         self._turns: dict[str, asyncio.Lock] = {}
 
@@ -127,7 +128,7 @@ class Deployer:
                 try:
                     await self._warm(revision)
                 except DayflyError:
-                    self._retire(revision)
+                    self._reach(revision, False)
                     raise
             statements = [function_statement(function)]
             if known is None:
@@ -136,7 +137,7 @@ class Deployer:
             await self._store.commit(*statements, notes=[note(function)])
             await self._registry.refresh(action.namespace, action.name)
             if old is not None:
-                self.drain_unreachable(function.namespace, function.name)
+                self.reach(function.namespace, function.name)
         return Deployed(
             function=old if unchanged and old is not None else function,
             revision=revision,
@@ -152,15 +153,13 @@ class Deployer:
             return (await self._packages.put_texts(code.files)).digest
         return (await asyncio.to_thread(self._packages.describe, code.package)).digest
 
-    def drain_unreachable(self, namespace: str, name: str) -> None:
-        """Retire the instances of revisions that no traffic, tag or alias points to any more."""
+    def reach(self, namespace: str, name: str) -> None:
+        """Tell of each revision whether traffic, a tag or an alias points to it now."""
         route = self._registry.find(namespace, name)
-        if route is None:
-            return
-        live = {revision.number for revision in reachable(route.function, route.revisions)}
-        for revision in route.revisions.values():
-            if revision.number not in live:
-                self._retire(revision)
+        if route is not None:
+            live = {revision.number for revision in reachable(route.function, route.revisions)}
+            for revision in route.revisions.values():
+                self._reach(revision, revision.number in live)
 
 
 def check_name(name: str, profile: Profile) -> None:

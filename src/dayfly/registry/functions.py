@@ -37,14 +37,14 @@ class Functions:
         registry: Registry,
         deployer: Deployer,
         recycle: Callable[[Revision], int],
-        retire: Callable[[Revision], None],
+        reach: Callable[[Revision, bool], None],
         clock: Clock,
     ) -> None:
         self._store = store
         self._registry = registry
         self._deployer = deployer
         self._recycle = recycle
-        self._retire = retire
+        self._reach = reach
         self._clock = clock
 
     async def get(self, action: GetFunction) -> Function:
@@ -70,7 +70,7 @@ class Functions:
         )
         await self._registry.refresh(action.namespace, action.name)
         for revision in route.revisions.values():
-            self._retire(revision)
+            self._reach(revision, False)
 
     async def recycle(self, action: RecycleFunction) -> int:
         route = self._registry.route(action.namespace, action.name)
@@ -132,7 +132,7 @@ class Functions:
         function = replace(function, updated=self._clock.now())
         await self._store.commit(function_statement(function), notes=[note(function)])
         await self._registry.refresh(function.namespace, function.name)
-        self._deployer.drain_unreachable(function.namespace, function.name)
+        self._deployer.reach(function.namespace, function.name)
         return function
 
     def _check_targets(self, route: Route, targets: tuple[Target, ...]) -> None:

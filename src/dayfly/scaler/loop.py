@@ -108,7 +108,7 @@ class ScaleLoop:
         scale.history.record(now, area)
         stable, panic = scale.history.average(60.0), scale.history.average(scale.kpa.panic_window_s)
         ready = group.alive - group.starting
-        decision, scale.state = decide(scale.kpa, scale.state, stable, panic, ready, now, reachable=not group.draining)
+        decision, scale.state = decide(scale.kpa, scale.state, stable, panic, ready, now, reachable=group.reachable)
         habit.cold_cost_s = group.cold_cost_s or habit.cold_cost_s
         if area > scale.area or group.load.level > 0:
             if scale.idle_from is not None:
@@ -123,8 +123,8 @@ class ScaleLoop:
             idle_s = now - scale.idle_from
         idle = group.idle
         todo = plan(
-            reserve=0 if group.draining else max(decision.desired, group.config.min_instances),
-            windows=_NEVER if group.draining else scale.windows,
+            reserve=max(decision.desired, group.config.min_instances if group.reachable else 0),
+            windows=scale.windows,
             idle_s=idle_s,
             alive=ready,
             starting=group.starting,
@@ -142,6 +142,6 @@ class ScaleLoop:
         group = scale.group
         if group.instances or group.waiting or group.load.level > 0 or not scale.history.idle:
             return False
-        if group.draining or scale.idle_from is None:
+        if not group.reachable or scale.idle_from is None:
             return True
         return scale.windows.next_change(now - scale.idle_from) is None
