@@ -234,6 +234,17 @@ async def test_a_stored_call_that_cannot_be_read_is_dead(world: World) -> None:
     assert (entry.state, "cannot be read" in entry.last_error) == (State.DEAD, True)
 
 
+async def test_half_characters_from_user_code_end_a_call_like_any_others(world: World) -> None:
+    world.outcomes = [Result(invocation="", headers=(("x", "half \ud800"),)), errors.NotFound("half \ud800")]
+    await world.delivery().start()
+    ids = [await world.queue.enqueue(call()) for _ in range(2)]
+    found = [await world.ends(id) for id in ids]
+    assert sorted((entry.state, entry.last_error) for entry in found) == [
+        (State.DEAD, "not-found: half ?"),
+        (State.DONE, ""),
+    ]
+
+
 async def test_cancel_stops_a_running_call_for_good(world: World) -> None:
     world.hold("f")
     delivery = world.delivery()

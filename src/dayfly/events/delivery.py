@@ -17,20 +17,16 @@ import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from ..actions import Invoke
 from ..clock import Timer
-from ..errors import DayflyError, Internal
-from ..model.call import Result
+from ..errors import DayflyError
 from ..model.ids import new_id
-from ..model.profile import NATIVE, Profile
-from ..store.port import Statement
+from .attempt import Item, ProfileOf, Run, attempt, changes
 from .lanes import NEVER, Lane, Lanes
-from .queue import AsyncQueue, decode_call, encode_result
-from .retry import End, Progress, Retry, State, decide, expired
+from .queue import AsyncQueue
+from .retry import End, Retry
 
 PER_FUNCTION: Final = 16  # deliveries of one function at the same time
 OVERALL: Final = 128
@@ -41,20 +37,7 @@ STORE_RETRY: Final = 1.0  # seconds until a store that refused is asked again
 
 log = logging.getLogger("dayfly.delivery")
 
-Run = Callable[[Invoke], Awaitable[Result]]
-ProfileOf = Callable[[Invoke], Profile]
 OnEnd = Callable[[Invoke, End], None]
-
-
-class Item(NamedTuple):
-    """A leased item."""
-
-    id: str
-    epoch: int
-    attempt: int
-    deferrals: int
-    created: float
-    body: bytes
 
 
 class Delivery:
@@ -205,82 +188,28 @@ class Delivery:
 
     async def _deliver(self, lane: Lane, item: Item) -> None:
         try:
-            try:
-                invoke, outcome, verdict = await self._attempt(item)
-            finally:
-                self._items.pop(
-                    (item.id, item.epoch), None
-                )  # from here on nobody cancels it, and its lease outlasts the writing
-            await self._conclude(lane, item, invoke, outcome, verdict)
+            outcome = await attempt(item, self._invoke, self._profile_of, self._clock, self._jitter)
+        finally:  # from here on nobody cancels it, and its lease outlasts the writing
+            self._items.pop((item.id, item.epoch), None)
+        try:
+            await self._store.commit(*changes(item, outcome, self._clock.now()))
+            verdict = outcome.verdict
+            if isinstance(verdict, Retry):
+                self._lanes.hint(lane.key, verdict.due)
+            elif self._on_end is not None and outcome.invoke is not None and await self._written(item):
+                self._on_end(outcome.invoke, verdict)
         except DayflyError as error:  # the store refuses: the lease runs out and the item is delivered again
             log.error("the outcome of %s cannot be written, it will run again: %s", item.id, error)
+
+    async def _written(self, item: Item) -> bool:
+        """Whether the end was written; else the lease had been lost, and the outcome with it."""
+        return bool(await self._store.fetch("queue_ended_by", id=item.id, epoch=item.epoch))
 
     def _ended(self, lane: Lane, item: Item, _: asyncio.Task[None]) -> None:
         """Give back the place; a callback of the task, because one cancelled before its first step runs no `finally`."""
         self._items.pop((item.id, item.epoch), None)
         self._lanes.release(lane)
         self._wake()
-
-    async def _attempt(self, item: Item) -> tuple[Invoke | None, Result | None, Retry | End]:
-        try:
-            invoke = decode_call(item.body)
-        except msgspec.DecodeError as error:
-            return None, None, End(State.DEAD, item.attempt, f"the stored call cannot be read: {error}")
-        progress = Progress(item.attempt, item.deferrals, item.created + invoke.delay_s)
-        outcome: Result | DayflyError
-        profile = NATIVE  # where the function's own cannot be had
-        try:
-            profile = self._profile_of(invoke)
-            over = expired(progress, profile, self._clock.now())
-            if over is not None:
-                return invoke, None, over
-            outcome = await self._invoke(msgspec.structs.replace(invoke, attempt=item.attempt + 1, delay_s=0.0))
-        except DayflyError as error:
-            outcome = error
-        except Exception:
-            log.exception("a fault of Dayfly while it ran %s", item.id)
-            outcome = Internal("The call could not be run.")
-        verdict = decide(outcome, progress, profile, self._clock.now(), self._jitter())
-        return invoke, outcome if isinstance(outcome, Result) else None, verdict
-
-    async def _conclude(
-        self, lane: Lane, item: Item, invoke: Invoke | None, result: Result | None, verdict: Retry | End
-    ) -> None:
-        fenced = {"id": item.id, "epoch": item.epoch}
-        if isinstance(verdict, Retry):
-            await self._store.commit(
-                (
-                    "queue_retry",
-                    fenced
-                    | {
-                        "attempt": verdict.attempt,
-                        "deferrals": verdict.deferrals,
-                        "due": verdict.due,
-                        "last_error": verdict.reason,
-                    },
-                )
-            )
-            self._lanes.hint(lane.key, verdict.due)
-            return
-        statements: list[Statement] = [
-            (
-                "queue_end",
-                fenced
-                | {
-                    "state": verdict.state.value,
-                    "attempt": verdict.attempt,
-                    "ended": self._clock.now(),
-                    "last_error": verdict.reason,
-                },
-            )
-        ]
-        if result is not None:
-            statements.append(("queue_keep_result", fenced | {"body": encode_result(result)}))
-        await self._store.commit(*statements)
-        if self._on_end is None or invoke is None:
-            return
-        if await self._store.fetch("queue_ended_by", **fenced):  # else the lease was lost, and this outcome with it
-            self._on_end(invoke, verdict)
 
     def _cancel(self, identifier: str) -> None:
         self._stopped.add(identifier)  # it may also be on its way from the store

@@ -122,4 +122,6 @@ def explain(outcome: Result | errors.DayflyError) -> str:
 
 
 def clip(text: str) -> str:
+    """The text as it can be stored: not too long, and Unicode."""
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= REASON_LIMIT else text[:REASON_LIMIT] + " [cut]"
