@@ -254,13 +254,12 @@ async def test_a_node_that_was_started_ahead_of_need_is_like_any_other(node: Pla
 
 
 async def _program_that_waits(node: Place) -> int:
-    """Process id of the Node that has been started without work."""
-    before = set(family(node.sandbox.agent_pid))  # type: ignore[attr-defined]
+    """Process id of the Node that was started after the one that runs."""
     async with asyncio.timeout(LIMIT):
         while True:
-            for pid in family(node.sandbox.agent_pid):  # type: ignore[attr-defined]
-                if pid not in before and _program(pid).endswith("node"):
-                    return pid
+            programs = [pid for pid in family(node.sandbox.agent_pid) if _program(pid).endswith("node")]  # type: ignore[attr-defined]
+            if len(programs) == 2:
+                return max(programs)
             await asyncio.sleep(0.01)
 
 
@@ -464,6 +463,20 @@ async def test_instances_outlive_their_server_and_are_adopted(node: Place) -> No
     assert not (node.data / "run" / "i" / f"{dropped.spec.id}.sock").exists()
 
 
+async def test_an_adopted_instance_first_finishes_the_call_of_the_dead_server(node: Place) -> None:
+    kept, _ = await node.ready("takes_a_while")
+    lost = call(kept, 0.3)
+    await node.log(lambda lines: any(line.text == "begun" for line in lines))
+    await node.sandbox.close(keep=True)  # type: ignore[call-arg]
+    assert isinstance(await lost.end(), Unavailable)
+    node.sandbox = NodeSandbox(node.data, isolation=node.name)
+    await node.sandbox.open()
+    events = Events()
+    (box,) = await node.sandbox.adopt(lambda spec: events)
+    assert await ask(box, 0) == [0]
+    assert events.ready.done()
+
+
 async def test_without_a_next_server_everything_ends(request: pytest.FixtureRequest) -> None:
     _skip_if_impossible("namespace")
     async with place("namespace", grace=0.05) as found:
@@ -498,6 +511,24 @@ async def test_killing_the_zygote_ends_its_instances_and_the_next_one_serves(nod
     await asyncio.gather(*map(_ended, instances))
     fresh, _ = await node.ready("echo")
     assert await ask(fresh, 1) == 1
+
+
+async def test_what_is_asked_for_while_the_agent_is_down_is_started_or_let_go(node: Place) -> None:
+    _, victim = await node.ready("echo")
+    os.kill(node.sandbox.agent_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    await victim.gone()
+    wanted, _ = node.create("echo")
+    unwanted, events = node.create("echo")
+    await unwanted.destroy()
+    assert events.exit.result().error is None
+    assert await ask(wanted, 1) == 1
+
+
+async def test_after_close_nothing_is_started(node: Place) -> None:
+    await node.sandbox.close()
+    _, events = node.create("echo")
+    assert isinstance((await events.gone()).error, Unavailable)
+    assert node.sandbox.agent_pid == 0  # type: ignore[attr-defined]
 
 
 async def test_a_shut_down_node_leaves_nothing(node: Place) -> None:

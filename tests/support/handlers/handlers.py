@@ -121,6 +121,12 @@ def pid(event, context):
     return os.getpid()
 
 
+def takes_a_while(event, context):
+    print("begun")
+    time.sleep(event)
+    return [event]
+
+
 def version(event, context):
     return list(sys.version_info[:2])
 

@@ -70,6 +70,9 @@ class NodeSandbox:
     async def open(self) -> None:
         """Connect to the agent, starting one if there is none. Raises Conflict if another server has it, Internal if it fails."""
         self._closing = False
+        await self._open()
+
+    async def _open(self) -> None:
         deadline = self._clock.monotonic() + OPEN_TIMEOUT
         while True:
             answer = await self._connect()
@@ -92,7 +95,7 @@ class NodeSandbox:
         """Leave. With `keep`, instances stay for the next server for the grace period; else all end and so does the agent."""
         self._closing = True
         if self._reopening is not None:
-            self._reopening.cancel()
+            await asyncio.wait({self._reopening})  # what it has started must be ended, too
         link = self._link
         if link is None:
             return
@@ -102,6 +105,7 @@ class NodeSandbox:
             except Unavailable:
                 pass  # it is gone, which is what we want
         self._link = None
+        self.agent_pid = 0
         link.close()
         for box in list(self._boxes.values()):
             box.detach()
@@ -113,6 +117,8 @@ class NodeSandbox:
         guard.wrap(box)
         if self._link is not None:
             self._link.send(m.Create(spec))
+        elif self._closing:
+            self._end_soon(box, m.Exited(spec.id, "start", "the server is stopping"))
         else:
             self._reopen()
         return guard
@@ -161,7 +167,14 @@ class NodeSandbox:
 
     def destroy(self, id: str, after: float = 0.0) -> None:
         """End an instance, `after` seconds from now unless it ends by itself."""
-        self.send(m.Destroy(id, after))
+        if self._link is not None:
+            self._link.send(m.Destroy(id, after))
+        elif id in self._boxes:  # it waits for an agent that is being started
+            self._end_soon(self._boxes[id], m.Exited(id, "asked"))
+
+    @staticmethod
+    def _end_soon(box: NodeBox, exited: m.Exited) -> None:
+        asyncio.get_running_loop().call_soon(box.exited, exited)
 
     def forget(self, id: str) -> None:
         self._boxes.pop(id, None)
@@ -251,7 +264,7 @@ class NodeSandbox:
 
     async def _open_again(self) -> None:
         try:
-            await self.open()
+            await self._open()
         except Exception as error:  # whatever it is, the boxes that wait for it must hear of it
             for box in list(self._boxes.values()):
                 box.exited(m.Exited(box.spec.id, "start", f"there is no node agent: {error}"))

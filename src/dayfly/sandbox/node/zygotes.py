@@ -197,7 +197,7 @@ class Zygote:
             if child.pid:
                 child.on_ended(_bury(child.pid))
             else:
-                child.on_failed(f"the {self.interpreter.name} zygote died before it was forked")
+                child.on_failed(f"the {self.interpreter.name} zygote died first; logs/node.log of the server's folder says why")
         self._on_lost(self)
 
 
