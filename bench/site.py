@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 START_LIMIT = 60.0  # seconds
@@ -33,13 +32,19 @@ class Site:
         self.data = data
         self.port = free_port()
         self._local = threading.local()
-        self._log = open(data / "bench.log", "wb")  # noqa: SIM115 - as long as the server lives
-        command = [sys.executable, "-m", "dayfly", "up", "--data", str(data), "--port", str(self.port)]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
-        self.pid = self._process.pid
+        self._process: subprocess.Popen[bytes]
 
-    def __enter__(self) -> Site:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> Site:
+        """Start the server and wait until it answers. Raises RuntimeError with the end of its log if it does not."""
+        self._local.connection = None
+        command = [sys.executable, "-m", "dayfly", "up", "--data", str(self.data), "--port", str(self.port)]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}
+        with open(self.data / "bench.log", "wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         until = time.monotonic() + START_LIMIT
         while True:
             try:
@@ -48,19 +53,18 @@ class Site:
             except (OSError, RuntimeError, http.client.HTTPException) as error:
                 self._local.connection = None
                 if self._process.poll() is not None or time.monotonic() > until:
-                    self.__exit__(None, None, None)
-                    log = (self.data / "bench.log").read_text("utf-8", "replace")
-                    raise RuntimeError(f"the server does not start: {error}\n{log[-2000:]}") from None
+                    self.stop()
+                    tail = (self.data / "bench.log").read_text("utf-8", "replace")[-2000:]
+                    raise RuntimeError(f"the server does not start: {error}\n{tail}") from None
                 time.sleep(0.05)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def stop(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -116,8 +120,12 @@ def path(name: str) -> str:
 @contextmanager
 def running() -> Iterator[Site]:
     """A server that ends with the block, and its data with it."""
-    with tempfile.TemporaryDirectory(prefix="dfb", ignore_cleanup_errors=True) as folder, Site(Path(folder)) as site:
-        yield site
+    with tempfile.TemporaryDirectory(prefix="dfb", ignore_cleanup_errors=True) as folder:
+        site = Site(Path(folder)).start()
+        try:
+            yield site
+        finally:
+            site.stop()
 
 
 def free_port() -> int:
