@@ -399,6 +399,16 @@ async def test_stats_tell_memory_and_processes(node: Place) -> None:
     assert stats.pids == 1
 
 
+async def test_an_instance_inherits_no_descriptor_and_no_environment(node: Place) -> None:
+    neighbour, _ = await node.ready("echo", env={"NEIGHBOUR": "secret"})
+    box, _ = await node.ready("inherited", env={"MINE": "1"})
+    seen = await ask(box)
+    assert seen["fds"] == ["/dev/null", "pipe", "pipe", "socket", "socket"]  # stdin, output, listener and connection
+    assert "MINE" in seen["env"]
+    assert not {"NEIGHBOUR", "VIRTUAL_ENV", "PYTHONPATH", "USER"} & set(seen["env"])
+    assert await ask(neighbour, 1) == 1
+
+
 # --- logs -----------------------------------------------------------------------------------------------------------
 
 
