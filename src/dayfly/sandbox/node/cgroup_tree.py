@@ -45,6 +45,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 class Group(abc.ABC):
     """The control group of one instance. `folders`: where it is, one for each hierarchy."""
 
+    joined_by = "cgroup.procs"  # the file that a process writes `0` to
+
     def __init__(self, folders: list[Path], tree: Cgroups) -> None:
         self.folders = folders
         self._tree = tree
@@ -54,7 +56,7 @@ class Group(abc.ABC):
         fds: list[int] = []
         try:
             for folder in self.folders:
-                fds.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+                fds.append(os.open(folder / self.joined_by, os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
             for fd in fds:
                 os.close(fd)
