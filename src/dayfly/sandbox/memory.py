@@ -44,9 +44,7 @@ class MemorySandbox:
 
     name = "memory"
 
-    def __init__(
-        self, *, packages: Path | None = None, run_job: Callable[[JobSpec], JobResult] | None = None
-    ) -> None:
+    def __init__(self, *, packages: Path | None = None, run_job: Callable[[JobSpec], JobResult] | None = None) -> None:
         self._packages = packages
         self._run_job = run_job
         self._handlers: dict[str, Handler] = {}

@@ -94,9 +94,7 @@ class NodeBox:
         self._channel.close(error)
         self._sandbox.forget(self.spec.id)
         self._exited.set_result(None)
-        self._events.on_exit(
-            Exit(error=error, oom=exited.oom, peak_kb=exited.peak_kb, cpu_us=exited.cpu_us)
-        )
+        self._events.on_exit(Exit(error=error, oom=exited.oom, peak_kb=exited.peak_kb, cpu_us=exited.cpu_us))
 
     def detach(self) -> None:
         """Let go of it without ending it: it waits for another server."""

@@ -331,5 +331,3 @@ def _log_line(group: m.Lines, line: m.Line) -> LogLine:
         stream=line.stream,
         text=line.text,
     )
-
-

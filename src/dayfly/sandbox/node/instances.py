@@ -196,5 +196,3 @@ def _listen(path: Path) -> int:
         return server.detach()
     finally:
         server.close()
-
-

@@ -17,9 +17,7 @@ T = TypeVar("T")
 class Link(asyncio.Protocol, Generic[T]):
     """Decodes what comes with `decode`. After `on_lost`, which comes once, nothing else does."""
 
-    def __init__(
-        self, decode: Callable[[bytes], T], on_message: Callable[[T], None], on_lost: Callable[[str], None]
-    ) -> None:
+    def __init__(self, decode: Callable[[bytes], T], on_message: Callable[[T], None], on_lost: Callable[[str], None]) -> None:
         self._decode = decode
         self._on_message = on_message
         self._on_lost = on_lost

@@ -188,12 +188,8 @@ class JobDone(Struct, frozen=True, tag="job-done"):
     seconds: float
 
 
-Request = (
-    Hello | Create | Destroy | Pause | Resume | StatsRequest | SurvivorsRequest | Run | StopJob | Shutdown
-)
-Event = (
-    Welcome | Refused | Created | Exited | Logs | Done | Failed | StatsReply | Survivors | JobOutput | JobDone
-)
+Request = Hello | Create | Destroy | Pause | Resume | StatsRequest | SurvivorsRequest | Run | StopJob | Shutdown
+Event = Welcome | Refused | Created | Exited | Logs | Done | Failed | StatsReply | Survivors | JobOutput | JobDone
 
 # --- bytes ----------------------------------------------------------------------------------------------------------
 

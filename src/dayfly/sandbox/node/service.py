@@ -146,9 +146,7 @@ class Agent:
                 pass
 
     def _create(self, spec: BoxSpec) -> None:
-        instance = Instance(
-            spec, self._run / "i", clock=self._clock, logbook=self._logbook, on_exited=self._exited
-        )
+        instance = Instance(spec, self._run / "i", clock=self._clock, logbook=self._logbook, on_exited=self._exited)
         uid = self._uids.take()
         try:
             if self._ending is not None:
