@@ -42,6 +42,7 @@ from .gateway.wide import WideLane
 from .model.call import Mode, Result
 from .model.function import Revision
 from .model.identity import Identity
+from .model.instance import State
 from .model.package import Package
 from .model.profile import NATIVE, Profile
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
@@ -124,7 +125,7 @@ class Server:
         process_metrics(metrics)
         platform_metrics(
             metrics,
-            instances=lambda: dict(Counter(info.state.value for info in self.pool.infos())),
+            instances=lambda: dict.fromkeys(map(str, State), 0) | Counter(str(info.state) for info in self.pool.infos()),
             queue_depth=lambda: self.queue.waiting,
             dropped=lambda: {"invocations": self.recorder.dropped, "logs": self.logs.dropped},
         )
@@ -215,6 +216,7 @@ class Server:
         self.scaler.stop()
         self.census.stop()
         self._housekeeping.cancel()
+        self.logs.end_followers()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
         await self.delivery.stop(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)

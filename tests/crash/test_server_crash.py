@@ -199,10 +199,13 @@ def test_a_killed_node_takes_its_instances_along_and_the_next_call_works(server:
     wait_for(lambda: (answer := server.call("phoenix"))[0] == 200 and answer[1] != before)
 
 
-def test_a_stopped_server_leaves_nothing_behind(server: Process) -> None:
+def test_a_stopped_server_leaves_nothing_behind_and_keeps_nobody_waiting(server: Process) -> None:
     server.deploy("brief", "def handler(event, context):\n    return 1\n")
     assert server.call("brief")[0] == 200
-    server.kill(signal.SIGTERM)
+    logs = f"http://127.0.0.1:{server.port}/v1/namespaces/default/logs?function=brief&follow=true"
+    with urllib.request.urlopen(logs, timeout=30) as followed:
+        server.kill(signal.SIGTERM)
+        assert b"event: end" in followed.read()
     assert server.process is not None
     assert server.process.returncode == 0
     server.wait_gone(10)

@@ -44,6 +44,12 @@ class Follower:
         self._lost = 0
         self._gap: LogLine | None = None  # the first line lost: the marker takes its place
         self._more = asyncio.Event()
+        self._over = False
+
+    def end(self) -> None:
+        """No more lines will come; those in the queue are still read."""
+        self._over = True
+        self._more.set()
 
     def offer(self, line: LogLine) -> None:
         if not self._scope.takes(line):
@@ -56,13 +62,15 @@ class Follower:
             self._size += len(line.text)
             self._more.set()
 
-    async def next(self) -> LogLine:
-        """The next line, or the marker of lost ones, once there is one."""
+    async def next(self) -> LogLine | None:
+        """The next line, or the marker of lost ones, once there is one; None at the end."""
         while not self._lines:
             if self._gap is not None:
                 line, lost = self._gap, self._lost
                 self._gap, self._lost = None, 0
                 return marker(line, f"[{lost} lines left out: this reader is too slow]")
+            if self._over:
+                return None
             self._more.clear()
             await self._more.wait()
         line = self._lines.popleft()
@@ -95,6 +103,11 @@ class Followers:
     def offer(self, line: LogLine) -> None:
         for follower in self._followers:
             follower.offer(line)
+
+    def end(self) -> None:
+        """The server stops: let every reader come to an end."""
+        for follower in self._followers:
+            follower.end()
 
 
 def marker(line: LogLine, text: str) -> LogLine:

@@ -62,6 +62,10 @@ class LogStore:
             self._prune_timer.cancel()
             self._prune_timer = None
 
+    def end_followers(self) -> None:
+        """Let those who follow come to an end: the server stops."""
+        self._followers.end()
+
     def append(self, lines: Sequence[LogLine]) -> None:
         """Keep lines, and show them to followers."""
         for line in lines:
@@ -105,7 +109,7 @@ class LogStore:
     async def follow(
         self, namespace: str, function: str = "", invocation: str = "", *, since: float = 0.0
     ) -> AsyncIterator[LogLine]:
-        """Lines as they come, for ever; first those since `since`, if that is given.
+        """Lines as they come, until the server stops; first those since `since`, if that is given.
 
         Begins when the first line is asked for. Raises errors.Throttled when too many follow already.
         """
@@ -122,8 +126,8 @@ class LogStore:
                     yield line
                 if len(page) < PAGE or after >= live_from:
                     break
-            while True:
-                yield await follower.next()
+            while (came := await follower.next()) is not None:
+                yield came
         finally:
             self._followers.leave(follower)
 
