@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import io
@@ -9,7 +10,7 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,41 @@ async def deploy(site: Site, example: str, folder: Path | None = None, **config:
     await site.api("PUT", f"/functions/{example}", json=body, timeout=240)
 
 
-async def test_every_example_has_a_readme_that_deploys_and_calls_it() -> None:
-    for folder in EXAMPLES.iterdir():
-        text = (folder / "README.md").read_text()
-        assert re.search(rf"\$ dayfly deploy examples/{folder.name} --name \S+", text), folder.name
-        assert re.search(r"\$ (dayfly invoke|curl|body=)", text), folder.name
+def session(readme: str) -> list[tuple[str, str]]:
+    """(command, expected output) of the lines that are indented by four; commands begin with a dollar sign."""
+    found: list[tuple[str, str]] = []
+    for line in re.findall(r"^    (.*)$", readme, re.MULTILINE):
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        else:
+            found[-1] = (found[-1][0], f"{found[-1][1]}{line}\n")
+    return found
+
+
+@pytest.mark.parametrize("example", sorted(folder.name for folder in EXAMPLES.iterdir()))
+async def test_what_its_readme_says_happens(site: Site, example: str, tmp_path: Path) -> None:
+    commands = session((EXAMPLES / example / "README.md").read_text())
+    script = "\n".join(command for command, _ in commands).replace("http://127.0.0.1:8000", site.url)
+    for tool in ("curl", "openssl", "go"):
+        if re.search(rf"\b{tool} ", script) and shutil.which(tool) is None:
+            pytest.skip(f"this machine has no {tool}")
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    shutil.copy(EXAMPLES.parent / "LICENSE", tmp_path)
+    environment = os.environ | {
+        "DAYFLY_URL": site.url,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GOTOOLCHAIN": "local",
+    }
+    marked = "".join(f"{line}\nprintf '\\n\\001\\n'\n" for line in script.splitlines())
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-c", marked, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complaints = await shell.communicate()
+    answers = said.decode().replace("\r", "").split("\n\001\n")
+    for (command, expected), answer in zip(commands, answers, strict=False):
+        pattern = ".*".join(map(re.escape, expected.strip().split("...")))
+        assert not expected or re.fullmatch(pattern, answer.strip(), re.DOTALL), f"{command}\n{answer}\n{complaints.decode()}"
+    assert any(expected for _, expected in commands)
 
 
 async def test_hello(site: Site) -> None:
@@ -159,7 +190,8 @@ async def test_a_bootstrap_in_go(site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "bootstrap-go"
     shutil.copytree(EXAMPLES / "bootstrap-go", folder)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
-    subprocess.run([go, "build", "-o", "bootstrap", "."], cwd=folder, env=environment, check=True)
+    build = await asyncio.create_subprocess_exec(go, "build", "-o", "bootstrap", ".", cwd=folder, env=environment)
+    assert await build.wait() == 0
     await deploy(site, "bootstrap-go", folder, flavour="http")
     answer = await site.http.post("/fn/default/bootstrap-go/any/path", json={"name": "Ada"})
     assert answer.json() == {
