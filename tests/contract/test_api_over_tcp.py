@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
-from tests.support.api_client import HELLO, NS, Client
 
 from dayfly import actions
 from dayfly.model.log import LogLine
+from tests.support.api_client import HELLO, NS, Client
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from openapi_spec_validator import validate
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi
 from starlette.routing import Route
-from tests.support.fake_platform import FakePlatform
 
 from dayfly import actions, errors
 from dayfly.api import create_app
@@ -21,6 +20,7 @@ from dayfly.api.openapi import describe
 from dayfly.model.call import Status
 from dayfly.model.identity import LOCAL
 from dayfly.testing.clock import FakeClock
+from tests.support.fake_platform import FakePlatform
 
 PLAIN_PAGES = {"/healthz", "/metrics", "/v1", "/v1/openapi.json", "/v1/docs"}
 CHECKS = [

@@ -457,6 +457,18 @@ async def test_a_second_server_is_refused_clearly(node: Place) -> None:
     assert await ask(box, 1) == 1
 
 
+async def test_an_agent_of_another_isolation_makes_room(jailed: Place) -> None:
+    await jailed.ready("echo")
+    before = family(jailed.sandbox.agent_pid)  # type: ignore[attr-defined]
+    await jailed.sandbox.close(keep=True)  # type: ignore[call-arg]
+    jailed.sandbox = NodeSandbox(jailed.data, isolation="process")
+    await jailed.sandbox.open()
+    assert await jailed.sandbox.adopt(lambda spec: Events()) == []
+    await asyncio.gather(*map(_ended, before))
+    box, _ = await jailed.ready("echo")
+    assert await ask(box, 1) == 1
+
+
 async def test_instances_outlive_their_server_and_are_adopted(node: Place) -> None:
     kept, _ = await node.ready("pid")
     dropped, _ = await node.ready("pid")

@@ -6,14 +6,14 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.support.api_client import ID, NS, Client
-from tests.support.fake_platform import NOW
 
 from dayfly import actions as a
 from dayfly.api.sse import HEARTBEAT
 from dayfly.errors import NotFound, Unavailable
 from dayfly.model.log import LogLine
 from dayfly.testing.clock import settle
+from tests.support.api_client import ID, NS, Client
+from tests.support.fake_platform import NOW
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_stray_tasks")]
 

@@ -6,13 +6,13 @@ import asyncio
 import logging
 
 import pytest
-from tests.support.api_client import CODE, HELLO, ID, NS, Client
 
 from dayfly import actions, errors
 from dayfly.auth.gate import Gate
 from dayfly.auth.tokens import Keyring, new_token
 from dayfly.model.identity import LOCAL, Identity
 from dayfly.testing.clock import settle
+from tests.support.api_client import CODE, HELLO, ID, NS, Client
 
 pytestmark = pytest.mark.anyio
 

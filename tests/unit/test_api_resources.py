@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.api_client import CODE, HELLO, ID, NS, Client
-from tests.support.fake_platform import NOW
 
 from dayfly import actions as a
 from dayfly.model.call import Result, Status
 from dayfly.model.function import Target
+from tests.support.api_client import CODE, HELLO, ID, NS, Client
+from tests.support.fake_platform import NOW
 
 pytestmark = pytest.mark.anyio
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fake_platform import FakePlatform
 
 from dayfly import actions as a
 from dayfly.auth.policy import ROLES, allowed, authorise
 from dayfly.errors import Forbidden
 from dayfly.model.identity import LOCAL, Identity
+from tests.support.fake_platform import FakePlatform
 
 pytestmark = pytest.mark.anyio
 

@@ -186,7 +186,7 @@ def test_violations_break_the_connection(data: bytes) -> None:
 
 
 def test_a_refused_answer_is_the_callers_and_the_instance_lives_on() -> None:
-    made, transport, owner = channel()
+    made, transport, _ = channel()
     client = Client()
     made.call(b"{}", b"", True, client)
     made.data_received(answer(1, {"message": "result[0] is a set"}, frames.REFUSED))

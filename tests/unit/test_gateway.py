@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.boxes import AutoSandbox, ScriptedSandbox, revision
 
 from dayfly.api.calls import NATIVE_CALLS
 from dayfly.auth.gate import Gate
@@ -27,6 +26,7 @@ from dayfly.model.function import Revision
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.sandbox.port import ResponseHead
+from tests.support.boxes import AutoSandbox, ScriptedSandbox, revision
 
 pytestmark = pytest.mark.anyio
 

@@ -9,6 +9,7 @@ import pytest
 from dayfly.runtime.python import seccomp
 
 ALLOW, EPERM, ENOSYS, NO_FAMILY, NO_PROTOCOL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061, 0x0005005D
+NO_OPERATION = 0x0005005F
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 I386, ARM = 0x40000003, 0x40000028
 
@@ -93,6 +94,12 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("socket", (16, 3, 12), NO_PROTOCOL),  # netfilter
         ("socket", (17, 3), NO_FAMILY),
         ("socket", (40, 1), NO_FAMILY),
+        ("sendto", (3, 0, 0, 0x4000), ALLOW),  # MSG_NOSIGNAL
+        ("sendto", (3, 0, 0, 0x20004000), NO_OPERATION),  # MSG_FASTOPEN
+        ("sendmsg", (3, 0, 0x4000), ALLOW),
+        ("sendmsg", (3, 0, 0x20000000), NO_OPERATION),
+        ("sendmmsg", (3, 0, 1, 0x4000), ALLOW),
+        ("sendmmsg", (3, 0, 1, 0x20000000), NO_OPERATION),
         ("socketpair", (1, 1), ALLOW),
         ("socketpair", (38, 1), NO_FAMILY),
         ("prctl", (15, 0), ALLOW),  # PR_SET_NAME

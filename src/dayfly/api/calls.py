@@ -101,10 +101,6 @@ def fault(_: Head, error: DayflyError) -> Reply:
 NATIVE_CALLS = Dialect(
     name="native",
     profile=NATIVE,
-    routes=(
-        Route(
-            method="*", path="/fn/{namespace}/{name}/{path...}", decode=decode, encode=encode, fast=True, streams=True
-        ),
-    ),
+    routes=(Route(method="*", path="/fn/{namespace}/{name}/{path...}", decode=decode, encode=encode, fast=True, streams=True),),
     fault=fault,
 )

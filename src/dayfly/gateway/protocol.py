@@ -20,7 +20,6 @@ from ..errors import BadInput, DayflyError, TooLarge, Unavailable
 from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
-
 LINGER: Final = 2.0  # seconds
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-
 EVERYWHERE = "*"  # stands for all namespaces
 
 
