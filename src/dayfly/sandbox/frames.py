@@ -68,9 +68,7 @@ def encode_call(stream: int, head: bytes, body: bytes, end: bool) -> bytes:
     if not body:
         return _pack(len(head), stream, REQUEST | END if end else REQUEST) + head
     if len(body) <= CHUNK:
-        return b"".join(
-            (_pack(len(head), stream, REQUEST), head, _pack(len(body), stream, DATA | END if end else DATA), body)
-        )
+        return b"".join((_pack(len(head), stream, REQUEST), head, _pack(len(body), stream, DATA | END if end else DATA), body))
     return _pack(len(head), stream, REQUEST) + head + encode_data(stream, body, end)
 
 

@@ -5,7 +5,7 @@ loopback: databases, and Dayfly's own interface, which asks for no login there. 
 world without a second stack, but Landlock (Linux 6.7, ABI 4) restricts TCP by port: connect to those of the package index and nowhere else,
 listen nowhere. From Linux 6.12 (ABI 6) it also closes the abstract Unix sockets of the host. Interface: linux/landlock.h.
 
-UDP is not covered (names must be resolved); MPTCP would slip through, so the seccomp filter denies it to all.
+UDP is not covered (names must be resolved); MPTCP and TCP Fast Open would slip through, so the seccomp filter denies both to all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _libc.syscall.restype = ctypes.c_long
 
 def abi() -> int:
     """The version of Landlock in this kernel; 0: none."""
-    return max(0, _libc.syscall(_CREATE, None, ctypes.c_size_t(0), _VERSION))
+    return max(0, int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), _VERSION)))
 
 
 def restrict_network(version: int, ports: Iterable[int]) -> None:
