@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class NodeSandbox:
         self._link: Link[m.Event] | None = None
         self._greeting: asyncio.Future[m.Welcome | m.Refused] | None = None
         self._boxes: dict[str, NodeBox] = {}
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(time.time_ns())  # not those of the server before, whose jobs may be ending
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._outputs: dict[int, Callable[[str], None]] = {}
         self._reopening: asyncio.Task[None] | None = None
@@ -86,8 +87,8 @@ class NodeSandbox:
                     f"another server (process id {answer.served}) works on {self._data}",
                     hint="Stop it with `dayfly down`, or start this one with another --data folder.",
                 )
-            else:  # it is on its way out, or of another version or isolation: nobody uses it, so it may go
-                await self._replace(answer)
+            else:  # nobody uses it, and it is going: it was on its way out, or is of another version or isolation
+                await self._clock.sleep(RETRY)
             if self._clock.monotonic() > deadline:
                 raise Internal(f"the node agent of {self._data} does not serve", hint=f"Look into {log_of(self._data)}.")
 
@@ -234,15 +235,6 @@ class NodeSandbox:
         agent.process.wait()  # at once: it has forked the agent and left
         if ready == BUSY:
             await self._clock.sleep(RETRY)
-
-    async def _replace(self, refusal: m.Refused) -> None:
-        """Wait for an agent that is going, telling it to go if it is not."""
-        if refusal.version == m.VERSION and refusal.isolation != self.name:
-            other = NodeSandbox(self._data, isolation=refusal.isolation, clock=self._clock)
-            if isinstance(await other._connect(), m.Welcome):
-                await other.close()
-                return
-        await self._clock.sleep(RETRY)
 
     def _lost(self) -> None:
         """The agent is gone, and with it all its instances."""

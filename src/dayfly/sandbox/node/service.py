@@ -81,7 +81,8 @@ class Agent:
         elif self._server is not None:
             reason = f"the server with process id {self._server_pid} uses it"
         elif hello.version != m.VERSION or hello.isolation != isolation:
-            reason = f"this node agent speaks version {m.VERSION} and isolates by {isolation}"
+            reason = f"this node agent speaks version {m.VERSION} and isolates by {isolation}: it makes room"
+            self.shut_down()
         else:
             self._server, self._server_pid = link, hello.pid
             if self._grace_timer is not None:
