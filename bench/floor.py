@@ -140,13 +140,13 @@ async def gateway(port: int, workers: int, function: str) -> None:
 
 
 @contextmanager
-def running(workers: int, function: str) -> Iterator[str]:
-    """A floor that listens; its URL. It ends with the block, its workers with it."""
+def running(workers: int, function: str) -> Iterator[tuple[str, int]]:
+    """A floor that listens: its URL and process id. It ends with the block, its workers with it."""
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "bench.floor", str(port), str(workers), function])
     try:
         wait_for(port, process)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/", process.pid
     finally:
         process.terminate()
         process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,3 +73,15 @@ def memory_kb(pid: int, field: str = "Pss") -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith(field + ":")), 0)
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time these processes have used so far, user and system; those that are gone count nothing."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import machine
+
 START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 60.0  # seconds
 
@@ -37,6 +39,11 @@ class Site:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def processes(self) -> list[int]:
+        """The server, its node agent (known by its data folder; it is no child of the server) and all instances."""
+        agents = [pid for pid in machine.mentioning(str(self.data)) if pid != self.pid]
+        return list({pid for root in (self.pid, *agents) for pid in machine.tree(root)})
 
     def start(self) -> Site:
         """Start the server and wait until it answers. Raises RuntimeError with the end of its log if it does not."""

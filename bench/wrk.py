@@ -30,6 +30,7 @@ class Load(Struct, frozen=True):
     rate: float  # answers a second
     p50_ms: float
     p99_ms: float
+    count: int
     bad: int  # answers that were not 2xx or 3xx, and connections that failed
 
 
@@ -56,4 +57,4 @@ def run(url: str, *, connections: int, seconds: float, body: bytes, headers: Map
     if not seen["requests"]:
         raise RuntimeError(f"{url} answers nothing")
     rate = seen["requests"] / (seen["us"] / 1e6)
-    return Load(rate, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["bad"] + seen["lost"])
+    return Load(rate, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["requests"], seen["bad"] + seen["lost"])

@@ -40,8 +40,9 @@ def measure(run: Run) -> Iterator[Finding]:
 
 
 def processes(server: site.Site) -> tuple[list[int], list[int], list[int]]:
-    """(one process of each instance, node processes, zygotes): the node is known by its data folder, the zygotes are its children."""
-    node = [pid for pid in machine.mentioning(str(server.data)) if pid not in machine.tree(server.pid)]
-    zygotes = [pid for pid in machine.tree(node[0]) if machine.parent_of(pid) in node]
-    instances = [pid for pid in machine.tree(node[0]) if machine.parent_of(pid) in zygotes]
+    """(one process of each instance, node processes, zygotes): the zygotes are children of the node, the instances theirs."""
+    node = [pid for pid in machine.mentioning(str(server.data)) if pid != server.pid]
+    everything = server.processes()
+    zygotes = [pid for pid in everything if machine.parent_of(pid) in node]
+    instances = [pid for pid in everything if machine.parent_of(pid) in zygotes]
     return instances, node, zygotes

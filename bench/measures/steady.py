@@ -13,7 +13,7 @@ from .warm import SMALL
 def measure(run: Run) -> Iterator[Finding]:
     """p50, p99, p99.9 of Dayfly and of the floor, each at half of its own throughput at 32 connections, and at the same rate."""
     found: dict[str, list[openloop.Percentiles]] = {}
-    with site.running() as server, floor.running(2, "hello") as url:
+    with site.running() as server, floor.running(2, "hello") as (url, _):
         server.deploy("hello")
         floor_port = int(url.rsplit(":", 1)[1].strip("/"))
         for _ in range(run.rounds):

@@ -8,9 +8,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from .. import floor, site, wrk
+from msgspec import Struct
+
+from .. import floor, machine, site, wrk
 from ..model import Finding, Promise, Row, ratios
 from ..run import Run
 
@@ -22,6 +25,16 @@ WORKERS = (2, 3, 4)  # of the floor: whichever is fastest
 
 Cell = tuple[str, str, int]  # of whom, which body, connections
 
+Pids = Callable[[], list[int]]
+
+
+class Seen(Struct, frozen=True):
+    """One cell in one round. `cpu_us`: what all processes of that side used for a call; says more than time where others are busy."""
+
+    load: wrk.Load
+    cpu_us: float
+
+
 FRAMEWORK = """
 import flask, functions_framework
 def hello(request: flask.Request):
@@ -31,15 +44,15 @@ def hello(request: flask.Request):
 
 def measure(run: Run) -> Iterator[Finding]:
     """Rows of answers a second, p50 and p99 for every cell; ratios to the floor; the warm promises."""
-    seen: dict[Cell, list[wrk.Load]] = {}
+    seen: dict[Cell, list[Seen]] = {}
     with ExitStack() as stack:
         workers = best_workers(run)
         run.say(f"the floor is fastest with {workers} workers")
         server = stack.enter_context(site.running())
-        targets: dict[tuple[str, str], str] = {
-            ("floor", "hello"): stack.enter_context(floor.running(workers, "hello")),
-            ("floor", "64 KB"): stack.enter_context(floor.running(workers, "echo")),
-        }
+        targets: dict[tuple[str, str], tuple[str, Pids]] = {}
+        for body, function in (("hello", "hello"), ("64 KB", "echo")):
+            url, pid = stack.enter_context(floor.running(workers, function))
+            targets["floor", body] = url, partial(machine.tree, pid)
         for language, runtime, sources in (
             ("Python", "python3.11", (site.HELLO, site.ECHO)),
             ("Node", "nodejs", (site.NODE_HELLO, site.NODE_ECHO)),
@@ -47,23 +60,27 @@ def measure(run: Run) -> Iterator[Finding]:
             for body, source in zip(("hello", "64 KB"), sources, strict=True):
                 name = f"{language}-{body}".lower().replace(" ", "-")
                 server.deploy(name, source, runtime=runtime)
-                targets[f"Dayfly {language}", body] = server.url(name)
-        targets["functions-framework", "hello"] = stack.enter_context(framework())
+                targets[f"Dayfly {language}", body] = server.url(name), server.processes
+        url, pid = stack.enter_context(framework())
+        targets["functions-framework", "hello"] = url, partial(machine.tree, pid)
         for number in range(run.rounds):
             for connections in CONNECTIONS:
-                for (who, body), url in targets.items():
+                for (who, body), (url, pids) in targets.items():
                     payload = SMALL if body == "hello" else LARGE
+                    before = machine.cpu_seconds(pids())
                     load = wrk.run(url, connections=connections, seconds=run.seconds, body=payload)
+                    used = machine.cpu_seconds(pids()) - before
                     if load.bad and who != "functions-framework":
                         run.say(f"{load.bad} bad answers from {who}, {body}, {connections} connections")
-                    seen.setdefault((who, body, connections), []).append(load)
+                    seen.setdefault((who, body, connections), []).append(Seen(load, 1e6 * used / load.count))
             run.say(f"warm: round {number + 1} of {run.rounds}")
     yield from rows(seen, workers)
     yield from promises(seen)
 
 
-def rows(seen: dict[Cell, list[wrk.Load]], workers: int) -> Iterator[Row]:
-    for (who, body, connections), loads in seen.items():
+def rows(seen: dict[Cell, list[Seen]], workers: int) -> Iterator[Row]:
+    for (who, body, connections), measured in seen.items():
+        loads = [one.load for one in measured]
         what = f"{who}, {body}, {connections} connection{'s' if connections > 1 else ''}"
         bad = sum(load.bad for load in loads)
         note = f"{bad} answers were errors" if bad else ""
@@ -72,20 +89,21 @@ def rows(seen: dict[Cell, list[wrk.Load]], workers: int) -> Iterator[Row]:
         yield Row("warm", what, "calls/s", tuple(load.rate for load in loads), note)
         yield Row("warm", what, "p50 ms", tuple(load.p50_ms for load in loads))
         yield Row("warm", what, "p99 ms", tuple(load.p99_ms for load in loads))
+        yield Row("warm", what, "CPU us a call", tuple(one.cpu_us for one in measured))
 
 
-def promises(seen: dict[Cell, list[wrk.Load]]) -> Iterator[Finding]:
+def promises(seen: dict[Cell, list[Seen]]) -> Iterator[Finding]:
     """Ratios are of the same round; the promise is held if their median is."""
 
-    def compare(connections: int, field: Callable[[wrk.Load], float], label: str, unit: str) -> Row:
+    def compare(connections: int, field: Callable[[Seen], float], label: str) -> Row:
         mine, base = seen["Dayfly Python", "hello", connections], seen["floor", "hello", connections]
-        values = ratios([field(load) for load in mine], [field(load) for load in base])
-        return Row("warm", f"{label}, Dayfly Python / floor", unit, values)
+        values = ratios([field(one) for one in mine], [field(one) for one in base])
+        return Row("warm", f"{label}, Dayfly Python / floor", "x", values)
 
-    rate = compare(32, lambda load: load.rate, "throughput at 32 connections", "x")
-    p50 = compare(1, lambda load: load.p50_ms, "p50 at 1 connection", "x")
-    p99 = compare(1, lambda load: load.p99_ms, "p99 at 1 connection", "x")
-    yield from (rate, p50, p99)
+    rate = compare(32, lambda one: one.load.rate, "throughput at 32 connections")
+    p50 = compare(1, lambda one: one.load.p50_ms, "p50 at 1 connection")
+    p99 = compare(1, lambda one: one.load.p99_ms, "p99 at 1 connection")
+    yield from (rate, p50, p99, compare(32, lambda one: one.cpu_us, "CPU a call at 32 connections"))
     for row, text, limit, holds in (
         (rate, "warm throughput at 32 connections, of the raw two-hop floor", ">= 70 %", rate.median >= 0.7),
         (p50, "warm p50 at one connection, of the floor's", "<= 1.8x", p50.median <= 1.8),
@@ -99,14 +117,14 @@ def best_workers(run: Run) -> int:
     """How many workers serve the floor the best at 32 connections; fewer if it is a draw."""
     rates: dict[int, float] = {}
     for workers in WORKERS:
-        with floor.running(workers, "hello") as url:
+        with floor.running(workers, "hello") as (url, _):
             rates[workers] = wrk.run(url, connections=32, seconds=min(2.0, run.seconds), body=SMALL).rate
     return max(rates, key=lambda workers: rates[workers])
 
 
 @contextmanager
-def framework() -> Iterator[str]:
-    """functions-framework with its own production server (gunicorn); its URL."""
+def framework() -> Iterator[tuple[str, int]]:
+    """functions-framework with its own production server (gunicorn): its URL and process id."""
     port = site.free_port()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "main.py").write_text(FRAMEWORK)
@@ -116,7 +134,7 @@ def framework() -> Iterator[str]:
             process = subprocess.Popen([str(command), *place], stdout=log, stderr=log, cwd=folder)
         try:
             floor.wait_for(port, process)
-            yield f"http://127.0.0.1:{port}/"
+            yield f"http://127.0.0.1:{port}/", process.pid
         finally:
             process.terminate()
             process.wait()

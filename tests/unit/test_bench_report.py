@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bench.measures.cold import report as cold_report
-from bench.measures.warm import promises
+from bench.measures.warm import Seen, promises
 from bench.model import Finding, Promise, Row, percentile, ratios, shown
 from bench.report import write
 from bench.wrk import Load
@@ -34,8 +34,8 @@ def test_numbers_for_people(value: float, text: str) -> None:
     assert shown(value) == text
 
 
-def load(rate: float, p50: float, p99: float) -> Load:
-    return Load(rate, p50, p99, 0)
+def load(rate: float, p50: float, p99: float) -> Seen:
+    return Seen(Load(rate, p50, p99, 1000, 0), 50.0)
 
 
 @pytest.mark.parametrize(("rate", "held"), [(14_000, True), (13_900, False)])
