@@ -26,6 +26,7 @@ from .auth import policy
 from .auth.gate import Gate
 from .auth.tokens import Keyring, load_or_create
 from .build.builder import Builder
+from .build.machine import Machine
 from .build.packages import PackageStore
 from .calls.admission import Admission
 from .calls.dispatcher import Dispatcher
@@ -103,7 +104,7 @@ class Server:
             self.store,
             self.registry,
             self.packages,
-            Builder(self.packages, self.sandbox, find_interpreters()),
+            Builder(self.packages, self.sandbox, find_interpreters(), machine=Machine(closed=self._closed_to_builds)),
             self.namespaces.require_secrets,
             lambda revision: warm(self.pool, revision),
             self._reach,
@@ -243,6 +244,10 @@ class Server:
 
     def _claim(self, spec: BoxSpec) -> Revision | None:
         return self.registry.revision(spec.namespace, spec.function, spec.revision)
+
+    def _closed_to_builds(self) -> set[int]:
+        """Ports that no build script may connect to: who reaches this server without a login may do everything."""
+        return set() if self.settings.needs_token else {listener.port for listener in self.listeners.values()}
 
     def _profile_of(self, invoke: a.Invoke) -> Profile:
         route = self.registry.find(invoke.namespace, invoke.function)

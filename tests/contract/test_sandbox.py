@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pytest
 from dayfly.errors import Conflict, InitFailed, InstanceDied, Unavailable
 from dayfly.model.call import FunctionError
 from dayfly.model.function import Mount
+from dayfly.runtime.python import landlock
 from dayfly.sandbox import frames
 from dayfly.sandbox.node.client import NodeSandbox
-from dayfly.sandbox.node.interpreters import runtimes
+from dayfly.sandbox.node.interpreters import find, runtimes
 from dayfly.sandbox.node.processes import family
 from dayfly.sandbox.port import JobSpec
-from tests.support.sandboxes import LIMIT, SOURCE, Answer, Events, Place, ask, call, head, place, why_not
+from tests.support.sandboxes import LIMIT, PYTHON, SOURCE, Answer, Events, Place, ask, call, head, place, why_not
 
 pytestmark = pytest.mark.anyio
 
@@ -614,9 +616,7 @@ async def test_a_talkative_job_keeps_beginning_and_end(node: Place) -> None:
 
 async def test_a_cancelled_job_ends(node: Place) -> None:
     began = asyncio.Event()
-    task = asyncio.create_task(
-        node.sandbox.run(_job(node, "echo on; exec sleep 3600"), lambda text: began.set())
-    )
+    task = asyncio.create_task(node.sandbox.run(_job(node, "echo on; exec sleep 3600"), lambda text: began.set()))
     await asyncio.wait_for(began.wait(), LIMIT)
     everything = family(node.sandbox.agent_pid)[2:]  # type: ignore[attr-defined]
     assert everything
@@ -632,6 +632,23 @@ async def test_a_job_sees_nothing_but_its_folders(jailed: Place) -> None:
     assert "root:" not in result.output
     assert "node.sock" not in result.output
     assert result.output.rstrip().endswith("1000")
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+async def test_a_job_with_a_network_connects_to_the_ports_it_was_given(jailed: Place, bounded: bool) -> None:
+    if landlock.abi() < landlock.ABI_PORTS:
+        pytest.skip("this kernel cannot restrict TCP by port (Landlock of Linux 6.7)")
+    code = (
+        "import socket, sys\n"
+        "for port in sys.argv[1:]:\n"
+        "    try: print(socket.create_connection(('127.0.0.1', int(port))).getpeername()[1])\n"
+        "    except OSError as error: print(error.strerror)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as index, socket.create_server(("127.0.0.1", 0)) as control:
+        ports = [listener.getsockname()[1] for listener in (index, control)]
+        argv = (find()[PYTHON].executable, "-c", code, *map(str, ports))
+        result = await jailed.sandbox.run(_job(jailed, "", argv=argv, network=True, tcp_ports=(ports[0],) if bounded else None))
+    assert result.output.splitlines() == [str(ports[0]), "Permission denied" if bounded else str(ports[1])]
 
 
 # --- looking at the machine -----------------------------------------------------------------------------------------

@@ -257,11 +257,13 @@ def test_a_build_job_reaches_the_ports_of_its_index_only() -> None:
         print(attempt(socket.create_connection, {control.getsockname()!r}))
         print(attempt(socket.create_server, ("127.0.0.1", 0)), attempt(socket.socket, socket.AF_INET, socket.SOCK_STREAM, 262))
         print(attempt(socket.socket(socket.AF_UNIX).connect, {abstract!r}))
+        print(attempt(socket.socket().sendto, b"x", socket.MSG_FASTOPEN, {control.getsockname()!r}))
         """
         port = index.getsockname()[1]
         answers = says(code, plan={"network": "host", "tcp_ports": [port]})
     assert answers[:3] == [str(port), "EACCES", "EACCES EPROTONOSUPPORT"]
     assert answers[3] == ("EPERM" if version >= landlock.ABI_SCOPES else "None")
+    assert answers[4] == "ENOTSUP"  # TCP Fast Open would connect past Landlock
 
 
 def test_the_host_name_is_private() -> None:

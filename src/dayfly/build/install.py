@@ -115,6 +115,7 @@ class Installer:
                 memory_mb=MEMORY_MB,
                 timeout_s=TIMEOUT_S,
                 network=True,
+                tcp_ports=self._machine.ports(env, scratch / "work" / "conf"),
             )
             running = self._sandbox.run(job, lines.feed)
             result = await bounded(running, scratch, DISK_BYTES, DISK_ENTRIES, self._packages.clock)

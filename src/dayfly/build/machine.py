@@ -6,7 +6,8 @@ are the certificates and local package folders that these name. Those are named 
 without isolation translates variables only. What says where to write (target, prefix, cache, log...) stays behind.
 
 Build scripts of dependencies can read what is copied: credentials for an index that stand in these files are visible to them. Use ones
-that can only read. For the same reason `.netrc`, which holds credentials for everything else too, is not copied.
+that can only read. For the same reason `.netrc`, which holds credentials for everything else too, is not copied. And they connect to no
+ports but those that these settings name (see `ports`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+
+from .ports import tcp_ports
 
 INSIDE = "/work/conf"  # where a job sees the copies
 LINKS_LIMIT = 512 << 20  # bytes of local package folders that are copied
@@ -40,10 +43,21 @@ _SEEN_INSIDE = ("/usr/", "/etc/ssl/", "/etc/pki/tls/certs", "/etc/pki/ca-trust/e
 
 
 class Machine:
-    """Reads the settings of one user of the machine. `environ` and `home` are this process' own unless given; `system` is /."""
+    """Reads the settings of one user of the machine. `environ` and `home` are this process' own unless given; `system` is /.
 
-    def __init__(self, environ: Mapping[str, str] | None = None, home: Path | None = None, system: Path = Path("/")) -> None:
+    `closed` gives the TCP ports that no job may connect to, whatever the settings name.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        system: Path = Path("/"),
+        *,
+        closed: Callable[[], Collection[int]] = tuple,
+    ) -> None:
         self._system = system
+        self._closed = closed
         self._environ = dict(os.environ if environ is None else environ)
         self._home = home or Path(self._environ.get("HOME") or "/")
 
@@ -62,6 +76,10 @@ class Machine:
             (conf / name).write_text(text)
             env["PIP_CONFIG_FILE" if kind == "python" else "npm_config_userconfig"] = f"{INSIDE}/{name}"
         return named | env
+
+    def ports(self, env: Mapping[str, str], conf: Path) -> tuple[int, ...]:
+        """The TCP ports that a job may connect to, from what `carry` returned and wrote."""
+        return tcp_ports(env, [_text(conf / name) for name in ("pip.conf", "npmrc")], self._closed())
 
     def _pip(self, copies: _Copies, named: dict[str, str]) -> str:
         merged = configparser.RawConfigParser()

@@ -158,9 +158,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     pids: int = 512
     timeout_s: float = 600.0
     network: bool = False  # the host's, loopback included
-    tcp_ports: tuple[int, ...] | None = (
-        None  # with `network`: connect by TCP to these only, listen nowhere; None: no such bounds
-    )
+    tcp_ports: tuple[int, ...] | None = None  # of `network`: connect to these only, listen nowhere; None: no such bounds
     output_limit: int = 1 << 20  # bytes of stdout + stderr kept: the first half and the last half
 
 

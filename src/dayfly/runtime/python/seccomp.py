@@ -17,6 +17,7 @@ somebody has thought about it. Left out on purpose, and why:
     ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
     socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
     inet protocols but tcp, udp, icmp            asking for sctp or dccp would load their kernel modules; mptcp evades Landlock
+    send* with MSG_FASTOPEN                      connects without asking Landlock; callers fall back to connect
     personality but Linux with fixed values      switches address randomisation off
     prctl PR_SET_PDEATHSIG but with SIGKILL      would let an instance outlive the process that guards it
     other architectures (i386, x32, 32-bit arm)  the same calls under other numbers
@@ -52,6 +53,7 @@ _EPERM = _ERRNO | 1
 _ENOSYS = _ERRNO | 38
 _EPROTONOSUPPORT = _ERRNO | 93
 _EAFNOSUPPORT = _ERRNO | 97
+_EOPNOTSUPP = _ERRNO | 95
 
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data; an argument has 8 bytes, the lower half first
 
@@ -61,6 +63,7 @@ _MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 _CLONE_NEW = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE3 = 435
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_MSG_FASTOPEN = 0x20000000
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
 _TYPES = (1, 2, 3)  # SOCK_STREAM, SOCK_DGRAM, SOCK_RAW (for which the kernel wants a capability)
@@ -91,10 +94,14 @@ def _checks() -> "dict[str, Code]":
     inet = [_argument(1), (_AND, 0, 0, 0xF), *_if_one_of(_TYPES, inet, protocol)]
     netlink = [_argument(2), *_if_one_of((0,), allow, protocol)]  # NETLINK_ROUTE: getaddrinfo and Go ask it for interfaces
     others = _if_one_of((_UNIX,), allow, family)
+    send = [(_JUMP_SET, 0, 1, _MSG_FASTOPEN), *_answer(_EOPNOTSUPP), *allow]
     return {
         "clone": [_argument(0), (_JUMP_SET, 0, 1, _CLONE_NEW), *deny, *allow],
         "ioctl": [_argument(1), *_if_one_of((_TIOCSTI, _TIOCLINUX), deny, allow)],
         "socket": [_argument(0), *_if_one_of((_INET, _INET6), inet, _if_one_of((_NETLINK,), netlink, others))],
+        "sendto": [_argument(3), *send],
+        "sendmsg": [_argument(2), *send],
+        "sendmmsg": [_argument(3), *send],
         "socketpair": [_argument(0), *_if_one_of((_UNIX,), allow, family)],
         "prctl": [
             _argument(0),

@@ -122,8 +122,10 @@ class Planner:
                 if not Path(host).is_relative_to(self._packages):
                     raise CannotStart(f"{host} cannot be shown to a job: it is not below {self._packages}")
             task = {"argv": _located(job.argv), "env": job.env, "cwd": job.cwd}
-            network = "host" if job.network else "none"
-            jail = self._jail(uid, binds, network=network, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
+            reach: dict[str, Any] = {"network": "host" if job.network else "none"}
+            if job.tcp_ports is not None:
+                reach["tcp_ports"] = job.tcp_ports
+            jail = self._jail(uid, binds, **reach, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
         else:
             translate = _translator((*job.writable, *job.readable))
             env = {name: translate(value) for name, value in job.env.items()}
