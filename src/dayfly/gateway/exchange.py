@@ -111,13 +111,14 @@ class Exchange:
             else:
                 self.on_failure(self._too_large())
             return
-        if self._call is None:
+        call = self._call
+        if call is None:
             self._body.append(data)
             return
-        self._call.feed(data, False)
-        if self._call.full:
+        call.feed(data, False)
+        if call.full:
             self.protocol.hold_upload()
-            self._call.when_drained(self.protocol.release_upload)
+            call.when_drained(self.protocol.release_upload)
 
     def end(self) -> None:
         """The request is whole: call the function, unless that began with the head."""
@@ -231,6 +232,7 @@ class Exchange:
 
     def _done(self) -> None:
         self.answered = True
+        self._call = None  # it knows us: a cycle, and the garbage collector would be all that frees either
         if self.current:
             self.protocol.finished(self)
 
