@@ -18,7 +18,7 @@ install-dev:
 up: install
 	@$(DAYFLY) up --detach --port $(PORT)
 	@$(DAYFLY) deploy examples/hello --name hello
-	@$(DAYFLY) deploy examples/wordcount --name wordcount
+	@$(DAYFLY) deploy examples/wordcount --name wordcount --http
 	@printf '\n$$ dayfly invoke hello -d %s\n' "'{\"name\": \"Ada\"}'"
 	@$(DAYFLY) invoke hello -d '{"name": "Ada"}'
 	@printf '\n\nhello      http://127.0.0.1:%s/fn/default/hello\nwordcount  http://127.0.0.1:%s/fn/default/wordcount\n' $(PORT) $(PORT)

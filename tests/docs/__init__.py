@@ -1,0 +1,1 @@
+"""The pages that people read, run and checked word by word."""
