@@ -564,14 +564,6 @@ async def test_a_shut_down_node_leaves_nothing(node: Place) -> None:
     assert not (node.data / "run" / "node.sock").exists()
 
 
-async def test_a_data_folder_with_too_long_a_path_is_refused_with_advice(tmp_path: Path) -> None:
-    from dayfly.errors import Internal
-
-    with pytest.raises(Internal, match="bytes too long") as caught:
-        await NodeSandbox(tmp_path / ("x" * 100), isolation="process").open()
-    assert "--data" in caught.value.hint
-
-
 # --- jobs -----------------------------------------------------------------------------------------------------------
 
 

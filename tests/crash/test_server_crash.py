@@ -25,6 +25,8 @@ class Process:
 
     def __init__(self, data: Path) -> None:
         self.data = data
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        self.log = data.parent / "server.log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -38,13 +40,13 @@ class Process:
         if not self.port:
             self.port = free_port()
             code = code.replace("port=0", f"port={self.port}")
-        with open(self.data.parent / "server.log", "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code], pass_fds=(writing,), stdout=log, stderr=log, start_new_session=True
             )
         os.close(writing)
         with os.fdopen(reading, "rb") as ready:
-            assert ready.read(1) == b"1", (self.data.parent / "server.log").read_text()[-2000:]
+            assert ready.read(1) == b"1", (self.log).read_text()[-2000:]
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         assert self.process is not None
@@ -214,3 +216,15 @@ def test_a_stopped_server_leaves_nothing_behind_and_keeps_nobody_waiting(server:
             path for root in ("/sys/fs/cgroup",) for path in Path(root).glob("*/**/dayfly*") if str(os.getpid()) in path.name
         ]
         assert groups == []
+
+
+def test_a_data_folder_may_have_a_long_path(tmp_path: Path) -> None:
+    server = Process(tmp_path / ("long" * 20) / ("name" * 10) / "d")
+    server.start()
+    server.deploy("deep", "def handler(event, context):\n    return [1]\n")
+    assert server.call("deep")[0] == 200
+    server.kill()
+    server.start()
+    assert server.call("deep")[2]["dayfly-cold"] == "false"
+    server.kill(signal.SIGTERM)
+    server.wait_gone(10)

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..sandbox.addresses import reachable
+
 KILL_LIMIT = 10.0  # seconds the kernel may take to end a process by force
 
 
@@ -112,8 +114,9 @@ def stop_node(data: Path, grace: float) -> bool:
     """
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(data / "run" / "node.sock"))
-        except OSError:  # nobody there, or a path too long for any agent
+            with reachable(data / "run" / "node.sock") as address:
+                probe.connect(address)
+        except OSError:  # nobody there
             return False
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     _end(pid, lambda: True, grace)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import Struct
 from ..errors import BadResponse, DayflyError, InitFailed, InstanceDied
 from ..model.call import FunctionError, Headers
 from . import frames
+from .addresses import reachable
 from .frames import DATA, END, ERROR, FAILED, READY, REFUSED, RESPONSE, Parser, ProtocolViolation
 from .port import Ready, ResponseHead, Sink
 
@@ -80,7 +82,8 @@ class Channel(asyncio.Protocol):
     async def connect(self, path: str) -> None:
         """Connect to the instance's socket. If that fails, `on_broken` is called."""
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, path)
+            with reachable(Path(path)) as address:
+                await asyncio.get_running_loop().create_unix_connection(lambda: self, address)
         except OSError as error:
             self._break(f"its socket cannot be reached: {error.strerror}")
 

@@ -27,6 +27,7 @@ from typing import IO
 import uvloop
 
 from ...clock import SystemClock
+from ..addresses import reachable
 from .cgroups import Cgroups, detect
 from .plans import ISOLATIONS, Planner
 from .service import Agent
@@ -62,11 +63,12 @@ def take(data: Path, packages: Path) -> IO[str]:
 async def serve(data: Path, planner: Planner, cgroups: Cgroups | None, grace: float, ready: Callable[[], None]) -> None:
     """Be the node agent of a data folder until it is shut down."""
     agent = Agent(data, planner, cgroups, grace=grace, clock=SystemClock())
-    address = str(data / "run" / "node.sock")
+    address = data / "run" / "node.sock"
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.shut_down)
-    server = await loop.create_unix_server(agent.accept, address)
+    with reachable(address) as reached:
+        server = await loop.create_unix_server(agent.accept, reached)
     os.chmod(address, 0o600)
     agent.await_server()
     ready()

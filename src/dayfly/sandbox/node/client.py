@@ -18,6 +18,7 @@ from typing import Any
 from ...clock import Clock, SystemClock
 from ...errors import Conflict, Internal, Unavailable
 from ...model.log import LogLine
+from ..addresses import reachable
 from ..guard import Guarded
 from ..port import Box, BoxEvents, BoxSpec, Exit, JobResult, JobSpec, Ready
 from . import messages as m
@@ -82,6 +83,8 @@ class NodeSandbox:
             elif isinstance(answer, m.Welcome):
                 self.agent_pid = answer.pid
                 return
+            elif answer.served and (answer.served == os.getpid() or not _alive(answer.served)):
+                await self._clock.sleep(RETRY)  # it has not noticed yet that its last server is gone
             elif answer.served:
                 raise Conflict(
                     f"another server (process id {answer.served}) works on {self._data}",
@@ -206,7 +209,8 @@ class NodeSandbox:
 
         link: Link[m.Event] = Link(m.decode_event, on_message, on_lost)
         try:
-            await loop.create_unix_connection(lambda: link, str(self._address))
+            with reachable(self._address) as address:
+                await loop.create_unix_connection(lambda: link, address)
             link.send(m.Hello(m.VERSION, self.name, os.getpid()))
             answer = await greeting
         except OSError:
@@ -323,3 +327,13 @@ def _log_line(group: m.Lines, line: m.Line) -> LogLine:
         stream=line.stream,
         text=line.text,
     )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...clock import Clock, Timer
+from ..addresses import reachable
 from ..port import BoxSpec
 from . import processes
 from .cgroups import Group
@@ -191,7 +192,8 @@ def _listen(path: Path) -> int:
     """A listening Unix socket at `path`, as a descriptor of its own."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        server.bind(str(path))
+        with reachable(path) as address:
+            server.bind(address)
         server.listen(BACKLOG)
         return server.detach()
     finally:

@@ -14,9 +14,6 @@ from typing import IO
 
 from msgspec import Struct
 
-from ...errors import Internal
-
-LONGEST_ADDRESS = 107  # bytes of a Unix socket's path (sun_path), its final zero apart
 SOURCE = Path(__file__).resolve().parents[3]
 
 
@@ -41,13 +38,7 @@ def log_of(data: Path) -> Path:
 
 
 def spawn(data: Path, packages: Path, *, isolation: str, grace: float) -> Starting:
-    """Start one for this data folder. Raises Internal if the folder's name is too long for sockets."""
-    over = len(os.fsencode(data / "run" / "i" / f"{'0' * 32}.sock")) - LONGEST_ADDRESS
-    if over > 0:
-        raise Internal(
-            f"the path of the data folder {data} is {over} bytes too long: the system allows {LONGEST_ADDRESS} for a socket in it",
-            hint="Choose a shorter one with --data, for example /var/lib/dayfly.",
-        )
+    """Start one for this data folder."""
     log_path = log_of(data)
     for folder in (data / "run", log_path.parent):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
