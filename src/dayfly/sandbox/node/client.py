@@ -29,6 +29,8 @@ from .spawn import log_of, spawn
 
 OPEN_TIMEOUT = 15.0  # seconds an agent may take to start, or to end before another one starts
 
+SERVED_PATIENCE = 0.5  # seconds until we believe that another server has the agent
+
 RETRY = 0.05  # seconds before we look again whether an agent that is going has gone
 
 LogsCallback = Callable[[list[LogLine]], None]
@@ -76,6 +78,7 @@ class NodeSandbox:
 
     async def _open(self) -> None:
         deadline = self._clock.monotonic() + OPEN_TIMEOUT
+        patience = self._clock.monotonic() + SERVED_PATIENCE
         while True:
             answer = await self._connect()
             if answer is None:
@@ -83,8 +86,8 @@ class NodeSandbox:
             elif isinstance(answer, m.Welcome):
                 self.agent_pid = answer.pid
                 return
-            elif answer.served and (answer.served == os.getpid() or not _alive(answer.served)):
-                await self._clock.sleep(RETRY)  # it has not noticed yet that its last server is gone
+            elif answer.served and self._clock.monotonic() < patience:
+                await self._clock.sleep(RETRY)  # it may not have noticed yet that its last server is gone
             elif answer.served:
                 raise Conflict(
                     f"another server (process id {answer.served}) works on {self._data}",
@@ -327,13 +330,3 @@ def _log_line(group: m.Lines, line: m.Line) -> LogLine:
         stream=line.stream,
         text=line.text,
     )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
