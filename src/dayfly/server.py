@@ -193,14 +193,14 @@ class Server:
         gate = Gate(keyring, hosts=(*settings.hosts, *(host for mount in self._mounts for host in mount.hosts)))
         app = create_app(
             self.platform.perform,
-            gate.authenticate,
+            gate.control,
             lambda: self.metrics.render().decode(),
             clock=self.clock,
             healthy=lambda: self._healthy,
             runtimes=runtimes(),
         )
         for name, port in {"": settings.port, **settings.listeners}.items():
-            edge = Edge(self._mounts, self._admission, gate.authenticate, settings.edge, self.platform.perform, name)
+            edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
             listener = Listener(edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s)
             self.listeners[name] = listener
             await listener.open()

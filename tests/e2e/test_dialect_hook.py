@@ -70,6 +70,15 @@ async def test_platform_errors_on_both_lanes_go_through_its_faults(site: Site) -
     assert (method.status_code, method.text.split(":")[:2]) == (425, ["E", "WrongMethod"])
 
 
+async def test_pages_call_its_functions_and_manage_nothing(site: Site) -> None:
+    page = {"origin": site.url, "sec-fetch-site": "same-origin", "sec-fetch-dest": "empty"}
+    assert (await site.http.post("/echo/call/Greet", content=b"1", headers=page)).status_code == 200
+    for method in ("GET", "PUT"):
+        refused = await site.http.request(method, "/echo/functions/Greet", content=SOURCE, headers=page)
+        assert (refused.status_code, refused.text.split(":")[:2]) == (423, ["E", "Forbidden"])
+    assert (await site.http.get("/echo/functions/Greet")).headers["content-security-policy"] == "sandbox"
+
+
 async def test_a_function_of_one_dialect_is_visible_and_callable_through_the_others(site: Site) -> None:
     assert (await site.call("Greet", "hi")).json() == ["Greet", "hi"]
     functions = await site.api("GET", "/functions")

@@ -24,7 +24,7 @@ class Client:
         self.platform = FakePlatform()
         self.clock = FakeClock()
         gate = gate or Gate()
-        self.app = create_app(self.platform.perform, gate.authenticate, lambda: "up 1\n", clock=self.clock, **options)
+        self.app = create_app(self.platform.perform, gate.control, lambda: "up 1\n", clock=self.clock, **options)
 
     async def __call__(self, method: str, path: str, **options: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self.app, client=("127.0.0.1", 5000))

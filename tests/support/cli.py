@@ -156,7 +156,7 @@ class Api:
 
     def __init__(self) -> None:
         self.platform = FakePlatform()
-        app = create_app(lambda action, by: self.platform.perform(action, by), Gate().authenticate, lambda: "up 1\n")
+        app = create_app(lambda action, by: self.platform.perform(action, by), Gate().control, lambda: "up 1\n")
         listening = threading.Event()
 
         class Server(uvicorn.Server):

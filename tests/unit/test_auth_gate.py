@@ -150,6 +150,96 @@ def test_memory_of_hosts_is_bounded():
     assert len(gate._near) <= REMEMBERED
 
 
+def test_no_function_installs_a_service_worker():
+    with pytest.raises(Forbidden, match="service worker"):
+        enter(Gate(), ("service-worker", "script"), ("sec-fetch-site", "same-origin"))
+
+
+class TestControl:
+    """The control API of a server without a login."""
+
+    @staticmethod
+    def control(*headers: tuple[str, str], method: str = "GET", gate: Gate | None = None, **where: str) -> Identity:
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        place = {"host": "localhost:8000", "peer": NEAR, **where}
+        return (gate or Gate()).control(sent, place["host"], place["peer"], method)
+
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            [],  # the command line, curl, any HTTP library
+            [("sec-fetch-mode", "cors"), ("accept-language", "*")],  # fetch of Node
+            [("sec-fetch-site", "none"), ("sec-fetch-dest", "document")],  # typed into a browser
+            [("authorization", "Basic dXNlcjpwYXNz")],
+        ],
+    )
+    def test_whoever_is_no_page_gets_through(self, method, headers):
+        assert self.control(*headers, method=method) is LOCAL
+
+    @pytest.mark.parametrize("site", ["same-origin", "same-site", "cross-site"])
+    def test_following_a_link_is_allowed(self, site):
+        link = [("sec-fetch-site", site), ("sec-fetch-dest", "document"), ("referer", "http://localhost:8000/v1/docs")]
+        assert self.control(*link) is LOCAL
+        with pytest.raises(Forbidden):
+            self.control(*link, method="POST")  # a form
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            [("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")],  # fetch, XMLHttpRequest, EventSource
+            [("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty"), ("referer", "http://localhost:8000/v1/docs")],
+            [("sec-fetch-site", "same-origin")],
+            [("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "iframe")],
+            [("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "script")],
+            [("sec-fetch-site", "same-site"), ("sec-fetch-dest", "image")],
+            [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "empty")],
+            [("origin", "http://localhost:8000")],
+            [("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "document")],
+            [("origin", "http://localhost:8000"), ("sec-fetch-site", "none")],
+            [("origin", "null")],
+            [("referer", "http://localhost:8000/fn/default/page")],  # a browser without Sec-Fetch-*
+            [("referer", "http://localhost:8000")],
+            [("referer", "http://[broken\xff")],
+        ],
+    )
+    def test_no_page_gets_through_not_even_our_own(self, method, headers):
+        with pytest.raises(Forbidden, match="web page"):
+            self.control(*headers, method=method)
+
+    def test_the_rules_for_calls_hold_too(self):
+        with pytest.raises(Forbidden, match="DNS rebinding"):
+            self.control(host="evil.example")
+        with pytest.raises(Unauthenticated, match="its own machine"):
+            self.control(peer="10.0.0.1")
+
+    page = (("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site"), ("sec-fetch-dest", "empty"))
+
+    def test_a_page_with_a_token_is_whose_token_it_is(self):
+        token, alice = new_token(), Identity(name="alice")
+        gate = Gate(Keyring({token: alice}), login=False)
+        assert self.control(("authorization", f"Bearer {token}"), *self.page, method="PUT", gate=gate) is alice
+        assert self.control(gate=gate) is LOCAL
+        assert enter(gate, ("authorization", "Bearer of the function's own")) is LOCAL
+        with pytest.raises(Forbidden, match="web page"):
+            self.control(*self.page, gate=gate)
+
+    @pytest.mark.parametrize("gate", [Gate(), Gate(login=False), Gate(Keyring({new_token(): LOCAL}), login=False)])
+    def test_a_wrong_token_is_worse_than_none(self, gate):
+        assert self.control(gate=gate) is LOCAL
+        for headers in ((), self.page):
+            with pytest.raises(Unauthenticated, match="not one of this server's"):
+                self.control(("authorization", f"bearer {new_token()}"), *headers, gate=gate)
+
+    def test_with_a_login_only_the_token_counts(self):
+        token = new_token()
+        gate = Gate(Keyring({token: LOCAL}))
+        assert self.control(("authorization", f"Bearer {token}"), *self.page, method="PUT", gate=gate) is LOCAL
+        with pytest.raises(Unauthenticated):
+            self.control(gate=gate)
+
+
 class TestWithTokens:
     token = new_token()
     alice = Identity(name="alice", namespaces=("a",), roles=("developer",))

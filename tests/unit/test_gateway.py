@@ -56,7 +56,7 @@ class Site:
         self.accepted: list[str] = []
         admission = Admission(self.dispatcher, self.accept, lambda invoke, identity: None, clock)
         mounts = [Mount(dialect=NATIVE_CALLS)]
-        self.edge = Edge(mounts, admission, Gate().authenticate, limits, self.perform)
+        self.edge = Edge(mounts, admission, Gate(), limits, self.perform)
         self.listener = Listener(self.edge, WideLane(self.edge, plain), "127.0.0.1", 0, grace_s=1)
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:

@@ -46,7 +46,7 @@ def create_app(
 ) -> Starlette:
     """The application.
 
-    `perform` is the core with authorisation around it. `authenticate` says whose request it is, e.g. `auth.gate.Gate.authenticate`.
+    `perform` is the core with authorisation around it. `authenticate` says whose request it is, e.g. `auth.gate.Gate.control`.
     `metrics` gives the text of `/metrics`. `max_package` is the limit of an upload, `max_bodies` of all request
     bodies in memory, in bytes. `healthy` is false while the server stops.
     `runtimes` are those this server has, for clients that choose one.

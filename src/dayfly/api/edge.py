@@ -21,6 +21,11 @@ _ALWAYS = (
     (b"cache-control", b"no-store"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_POLICY = b"content-security-policy"
+_OWN_ORIGIN = (
+    _POLICY,
+    b"sandbox; default-src 'none'",
+)  # pages that functions serve share our origin: they must not look inside
 
 
 class Edge:
@@ -40,6 +45,8 @@ class Edge:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], (b"x-request-id", identifier), *_ALWAYS]
+                if not any(name == _POLICY for name, _ in headers):
+                    headers.append(_OWN_ORIGIN)
                 message = {**message, "headers": headers}
             elif head:
                 message = {**message, "body": b""}

@@ -1,13 +1,22 @@
 """The one decision at the door: who sends this request?
 
 Without a login (loopback only) everybody on this machine is `LOCAL`. What keeps web pages out then, since a browser on this machine
-reaches us too, are two rules:
+reaches us too, are rules on what only browsers send. For calls of functions (`authenticate`):
 
 * the Host header must be a name that cannot be rebound (see `hosts`);
 * a request that may change something, or opens a websocket, must not come from a foreign page: its Origin has to be a name of this
-  machine, and Sec-Fetch-Site must not say `cross-site`.
+  machine, and Sec-Fetch-Site must not say `cross-site`;
+* no service worker: functions share one origin, and it would sit between the browser and all of them.
 
-With a login the caller shows `Authorization: Bearer dft_...`. Browsers never add that by themselves, so neither rule is needed.
+A page that a function serves is no foreign page, though: it shares its origin with the control API. So everything but calls
+(`control`) is refused to all pages. Whoever types an address, follows a link to it, or uses no browser gets through; what
+carries an Origin, or a Sec-Fetch-Site other than `none` without being a plain navigation, was sent by a page. That no page reads what
+a navigation brings is for the answer to say (`Content-Security-Policy: sandbox`, which gives it an origin of its own). Browsers
+leave Sec-Fetch-* out for plain http on names other than loopback ones; the Referer is then all there is, and a page can hide
+it: a server with such a name should ask for a token.
+
+With a login the caller shows `Authorization: Bearer dft_...`. Browsers never add that by themselves, so no rule is needed. Where nobody
+has to log in, a token still tells who somebody is to the control API: right, it is above the rules for pages; wrong, it is refused.
 
 The same function serves the gateway's fast lane: it makes one pass over the headers, and answers it gave before come from a small memory.
 """
@@ -28,10 +37,14 @@ REMEMBERED = 256  # names of hosts and peers whose answer is kept
 
 
 class Gate:
-    """`keyring`: None when nobody has to log in. `hosts`: further names of this server; `*.name` stands for all below a name."""
+    """`keyring`: the tokens, if there are any; `login`: whether everybody must show one of them.
 
-    def __init__(self, keyring: Keyring | None = None, *, hosts: Iterable[str] = ()) -> None:
+    `hosts`: further names of this server; `*.name` stands for all below a name.
+    """
+
+    def __init__(self, keyring: Keyring | None = None, *, login: bool = True, hosts: Iterable[str] = ()) -> None:
         self._keyring = keyring
+        self._login = login and keyring is not None
         names = [name for host in hosts if (name := host_name(host))]
         self._told = frozenset(names)
         self._below = tuple(name[1:] for name in names if name.startswith("*."))
@@ -39,12 +52,12 @@ class Gate:
         self._near = {""}  # peers that were found to be on this machine; a Unix socket has no address
 
     def authenticate(self, headers: Headers, host: str, peer: str, method: str) -> Identity:
-        """Whose request this is. `host` is the Host header, `peer` the client's address.
+        """Who calls a function. `host` is the Host header, `peer` the client's address.
 
         Raises errors.Unauthenticated (no or wrong token) or errors.Forbidden (sent by a foreign web page).
         """
-        if self._keyring is not None:
-            return self._by_token(headers, self._keyring)
+        if self._login:
+            return self._by_token(headers)
         if peer not in self._near and not self._remember_peer(peer):
             raise Unauthenticated(
                 "This server needs no login from its own machine, and takes no requests from others.",
@@ -64,11 +77,33 @@ class Gate:
                 site = value
             elif name == b"upgrade":
                 changes = True
+            elif name == b"service-worker":
+                raise Forbidden(
+                    "All functions of this server share one origin, and a service worker would stand before each of them.",
+                    hint="Start the server with a token, or serve the page from elsewhere.",
+                )
         if changes and (origin or site):
             self._refuse_foreign(origin, site)
         return LOCAL
 
-    def _by_token(self, headers: Headers, keyring: Keyring) -> Identity:
+    def control(self, headers: Headers, host: str, peer: str, method: str) -> Identity:
+        """Who uses the control API: everything that is not the call of a function. Arguments as of `authenticate`.
+
+        Raises errors.Unauthenticated (no or wrong token) or errors.Forbidden (sent by any web page).
+        """
+        fields = dict(headers)
+        if self._login or fields.get(b"authorization", b"")[:7].lower() == b"bearer ":
+            return self._by_token(headers)
+        identity = self.authenticate(headers, host, peer, method)
+        if _by_page(fields, method):
+            raise Forbidden(
+                "A web page sent this request. The control API of a server without a login takes none from pages, since functions"
+                " can serve pages, too.",
+                hint="Use the command line, or show a token: Authorization: Bearer dft_...",
+            )
+        return identity
+
+    def _by_token(self, headers: Headers) -> Identity:
         shown = b""
         for name, value in headers:
             if name == b"authorization":
@@ -81,11 +116,14 @@ class Gate:
                 hint="Send `Authorization: Bearer dft_...`, or set DAYFLY_TOKEN for the command line.",
             )
         scheme, _, token = shown.partition(b" ")
-        identity = keyring.identify(token.strip()) if scheme.lower() == b"bearer" else None
+        keyring = self._keyring if scheme.lower() == b"bearer" else None
+        identity = keyring.identify(token.strip()) if keyring is not None else None
         if identity is None:
             raise Unauthenticated(
                 "The token is not one of this server's.",
-                hint="Look for the file `token` in the server's data directory.",
+                hint="Look for the file `token` in the server's data directory."
+                if self._login
+                else "This server asks for none: leave it out (unset DAYFLY_TOKEN).",
             )
         return identity
 
@@ -117,3 +155,13 @@ class Gate:
         if len(self._near) < REMEMBERED:
             self._near.add(peer)
         return True
+
+
+def _by_page(fields: dict[bytes, bytes], method: str) -> bool:
+    """Whether a page sent this, as far as browsers say. Following a link is the user's doing."""
+    if b"origin" in fields:
+        return True
+    if site := fields.get(b"sec-fetch-site"):
+        return site != b"none" and (method not in SAFE_METHODS or fields.get(b"sec-fetch-dest") != b"document")
+    referer = fields.get(b"referer", b"")
+    return bool(referer) and not referer.partition(b"://")[2].partition(b"/")[2].startswith(b"v1")

@@ -66,7 +66,16 @@ class Dispatch(Protocol):
         ...
 
 
-Authenticate = Callable[[Sequence[tuple[bytes, bytes]], str, str, str], Identity]  # headers, host, peer, method
+class Gate(Protocol):
+    """Who sends a request: `auth.gate.Gate`. Headers, host, peer, method; raises Unauthenticated or Forbidden."""
+
+    def authenticate(self, headers: Sequence[tuple[bytes, bytes]], host: str, peer: str, method: str, /) -> Identity:
+        """Of a call, on the fast lane."""
+        ...
+
+    def control(self, headers: Sequence[tuple[bytes, bytes]], host: str, peer: str, method: str, /) -> Identity:
+        """Of everything else."""
+        ...
 
 
 class Match(msgspec.Struct):
@@ -90,13 +99,14 @@ class Edge:
         self,
         mounts: Sequence[Mount],
         dispatch: Dispatch,
-        authenticate: Authenticate,
+        gate: Gate,
         limits: EdgeLimits,
         perform: Callable[[object, Identity], Awaitable[object]],
         listener: str = "",
     ) -> None:
         self.dispatch = dispatch
-        self.authenticate = authenticate
+        self.authenticate = gate.authenticate
+        self.control = gate.control
         self.limits = limits
         self.perform = perform
         mine = [(mount, Router(mount.dialect.routes)) for mount in mounts if mount.listener == listener]

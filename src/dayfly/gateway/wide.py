@@ -38,7 +38,7 @@ class WideLane:
             await self._fallback(scope, receive, send)
             return
         try:
-            identity = self._edge.authenticate(head.headers, head.host, head.peer, head.method)
+            identity = self._edge.control(head.headers, head.host, head.peer, head.method)
             body = await self._collect(receive)
             action = match.route.decode(head, match.params, body)
             outcome = await self._edge.perform(action, identity)
@@ -70,5 +70,6 @@ class WideLane:
 async def _answer(send: Any, reply: Reply) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     headers.append((b"content-length", str(len(reply.body)).encode()))
+    headers.append((b"content-security-policy", b"sandbox"))  # pages that functions serve share our origin: not for their eyes
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
