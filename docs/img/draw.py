@@ -35,7 +35,7 @@ PORT = 18719
 URL = f"http://127.0.0.1:{PORT}"
 OFFSETS = {  # of names beside points that crowd
     "dayfly, 10 ms start": (8, -13),
-    "dayfly, 1 s start": (-96, -3),
+    "dayfly, 1 s start": (-90, -3),
     "dayfly, 10 s start": (-102, -3),
     "hybrid 4 h, 5 seen": (-102, -3),
     "hybrid 4 h, 10 seen": (7, -12),
@@ -186,7 +186,8 @@ def draw_burst(burst: dict[str, list[list[float]]], folder: Path) -> None:
     axes.step(at, instances, color=RED, where="post", lw=1.6)
     top = max(instances)
     peak = at[instances.index(top)]
-    axes.text(at[flying.index(max(flying))] - 1, max(flying) * 0.6, "calls\nunder way", color=BLUE, ha="right")
+    last = max(moment for moment, calls in zip(at, flying, strict=True) if calls == max(flying))
+    axes.text(last + 1, max(flying) * 0.55, "calls under way", color=BLUE)
     axes.text(peak + 12, top + 0.4, "instances", color=RED)
     axes.set(xlabel="seconds", ylabel="calls, instances", ylim=(0, top + 2.5), xlim=(0, 130))
     requests, billed, _ = burst["usage"][0]
@@ -201,6 +202,7 @@ def draw_rehearsals(folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from bench.keepalive import EXCERPT
     from bench.keepalive import burst as rehearse
+
     from dayfly.scaler.policy import BASE
     from dayfly.scaler.simulator import replay_folder
 
