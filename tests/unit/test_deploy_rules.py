@@ -60,6 +60,11 @@ def test_configurations_that_contradict_themselves(config: Config) -> None:
         check_config(config, NATIVE)
 
 
+def test_a_value_that_no_environment_can_hold_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match="variable KEY contains a NUL"):
+        check_config(Config(env={"FINE": "a\nb", "KEY": "a\0b"}), NATIVE)
+
+
 def test_the_digest_depends_on_everything_and_on_nothing_else() -> None:
     base = Config(env={"A": "1", "B": "2"})
     assert content_digest("p", base, "native") == content_digest("p", Config(env={"B": "2", "A": "1"}), "native")

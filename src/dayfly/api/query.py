@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from ..errors import BadInput, NameInvalid
 from ..model.call import Status
-from ..model.names import ALIAS_PATTERN, NAME_PATTERN, SECRET_PATTERN
+from ..model.names import ALIAS_PATTERN, END, NAME_PATTERN, SECRET_PATTERN
 
 MAX_PARAMETERS = 32
 
@@ -87,8 +87,8 @@ def number(about: str, lowest: int, highest: int) -> Parameter:
 
 
 # Functions made through other dialects follow other naming rules, and all are visible here.
-_ANY_NAME = r"^[^\x00-\x1f\x7f]{1,256}$"
-_MOMENT = Annotated[str, Meta(pattern=f"^({_EPOCH}|{_DURATION}|{_RFC3339})$")]
+_ANY_NAME = rf"^[^\x00-\x1f\x7f]{{1,256}}{END}"
+_MOMENT = Annotated[str, Meta(pattern=f"^({_EPOCH}|{_DURATION}|{_RFC3339}){END}")]
 _MOMENTS = "a time (`2026-01-31T12:00:00Z`, seconds since the epoch) or how long ago (`30m`, `1h30m`, `7d`)"
 
 VOCABULARY: dict[str, Parameter] = {
@@ -96,8 +96,8 @@ VOCABULARY: dict[str, Parameter] = {
     "name": name("the name of a function", _ANY_NAME),
     "function": name("the name of a function", _ANY_NAME),
     "alias": name("a name of letters, digits, `-` and `_`, at most 63, not all of them digits", ALIAS_PATTERN),
-    "id": name("an invocation id: 32 lower-case hexadecimal digits", r"^[0-9a-f]{32}$"),
-    "invocation": name("an invocation id: 32 lower-case hexadecimal digits", r"^[0-9a-f]{32}$"),
+    "id": name("an invocation id: 32 lower-case hexadecimal digits", rf"^[0-9a-f]{{32}}{END}"),
+    "invocation": name("an invocation id: 32 lower-case hexadecimal digits", rf"^[0-9a-f]{{32}}{END}"),
     "number": number("the number of a revision", 1, 2**31 - 1),
     "limit": number("how many items to return at most", 1, 1000),
     "cursor": Parameter(type=Annotated[str, Meta(max_length=512)], about="where the page before ended: its `cursor`"),
@@ -107,7 +107,8 @@ VOCABULARY: dict[str, Parameter] = {
     "until": Parameter(type=_MOMENT, parse=moment, about="the end: " + _MOMENTS),
     "follow": Parameter(type=bool, decode=_boolean, about="true to keep the answer open and send lines as they come"),
     "filename": name(
-        "the name of the one source file that is sent, or any name ending in `.zip`", r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+        "the name of the one source file that is sent, or any name ending in `.zip`",
+        rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}{END}",
     ),
 }
 

@@ -9,11 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from .names import ALIAS_PATTERN, ENV_PATTERN, SECRET_PATTERN
+from .names import ALIAS_PATTERN, END, ENV_PATTERN, SECRET_PATTERN
 
 MiB = 1 << 20
-
-RUNTIME_PATTERN = r"^(python3\.(8|9|10|11|12|13)|nodejs|provided)$"
 
 
 class Flavour(enum.StrEnum):
@@ -83,7 +81,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
 
     revision: Annotated[int, Meta(ge=1)]
     weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
-    tag: Annotated[str, Meta(pattern=f"^$|{ALIAS_PATTERN}")] = ""  # a tag can be called by name whatever its weight
+    tag: Annotated[str, Meta(pattern=f"^{END}|{ALIAS_PATTERN}")] = ""  # a tag can be called by name whatever its weight
 
 
 class Function(Struct, frozen=True, kw_only=True):

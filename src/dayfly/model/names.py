@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"  # DNS label, with `_` for Python people; at most 63 characters
-ALIAS_PATTERN = r"^(?![0-9]+$)[A-Za-z0-9_-]{1,63}$"  # all digits would read as a revision number
-ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,255}$"
-SECRET_PATTERN = r"^[A-Za-z0-9_.-]{1,127}$"
+END = r"$(?!\n)"  # of the text. In Python `$` alone also ends before a last newline, and JSON Schema does not know \Z
+
+NAME_PATTERN = rf"^[a-z0-9]([a-z0-9_-]{{0,61}}[a-z0-9])?{END}"  # DNS label, with `_` for Python people; at most 63 characters
+ALIAS_PATTERN = rf"^(?![0-9]+$)[A-Za-z0-9_-]{{1,63}}{END}"  # all digits would read as a revision number
+ENV_PATTERN = rf"^[A-Za-z_][A-Za-z0-9_]{{0,255}}{END}"
+SECRET_PATTERN = rf"^[A-Za-z0-9_.-]{{1,127}}{END}"
 
 DEFAULT_NAMESPACE = "default"
 
-_NAME = re.compile(NAME_PATTERN.replace("$", r"\Z"))
-_ALIAS = re.compile(ALIAS_PATTERN.replace("$", r"\Z"))
+_NAME = re.compile(NAME_PATTERN)
+_ALIAS = re.compile(ALIAS_PATTERN)
 
 
 def valid_name(name: str) -> bool:

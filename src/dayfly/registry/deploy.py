@@ -184,6 +184,12 @@ def check_config(config: Config, profile: Profile) -> None:
     reserved = [name for name in (*config.env, *config.secrets) if name.startswith("DAYFLY_")]
     if reserved:
         raise BadInput(f"the environment variable {reserved[0]} belongs to the platform", hint="Choose another name.")
+    cut = [name for name, value in config.env.items() if "\0" in value]
+    if cut:
+        raise BadInput(
+            f"the value of the environment variable {cut[0]} contains a NUL character, which no environment can hold",
+            hint="Encode binary values, e.g. in base64.",
+        )
 
 
 def content_digest(package: str, config: Config, profile: str) -> str:

@@ -96,7 +96,7 @@ class Namespaces:
 
     async def put_secret(self, action: PutSecret) -> SecretInfo:
         self._require(action.namespace)
-        if re.match(SECRET_PATTERN.replace("$", r"\Z"), action.name) is None:
+        if re.match(SECRET_PATTERN, action.name) is None:
             raise NameInvalid(f"{action.name[:100]!r} is not a name for a secret", hint="Use letters, digits, _ . and -.")
         value = action.value.encode()
         if len(value) > SECRET_BYTES or b"\0" in value:
