@@ -324,3 +324,52 @@ async def test_slow_heads_and_idle_connections_are_closed_after_their_time() -> 
         assert answer.startswith(b"HTTP/1.1 408")
     async with site(limits=EdgeLimits(idle_timeout_s=0.0)) as s:
         assert await s.send(b"") == b""
+
+
+async def test_a_long_answer_of_the_wide_lane_is_not_taken_for_a_slow_request() -> None:
+    async with site(limits=EdgeLimits(head_timeout_s=0.0, body_timeout_s=0.0)) as s:
+        release = asyncio.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await release.wait()
+            await plain(scope, receive, send)
+
+        s.listener._server.config.loaded_app = slow
+        asking = asyncio.ensure_future(s.send(request("/other", b"x")))
+        for connection in await until_connected(s):
+            connection.check_pace(connection.loop.time() + 1000)
+        release.set()
+        assert b" 200 " in await asking
+
+
+async def until_connected(s: Site) -> list[Any]:
+    connections = s.listener._server.server_state.connections
+    while not any(connection.cycle is not None for connection in connections):
+        await asyncio.sleep(0)
+    return list(connections)
+
+
+@pytest.mark.parametrize("path", ["/fn/default/hello", "/fn/default/web", "/other"])
+async def test_a_body_that_does_not_come_is_not_waited_for(path: str) -> None:
+    async with site(limits=EdgeLimits(body_timeout_s=0.0)) as s:
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\nonly this".encode()
+        assert b" 200 " not in await s.send(head)
+
+
+async def test_a_client_that_reads_nothing_is_let_go() -> None:
+    async with site(ScriptedSandbox(), limits=EdgeLimits(write_timeout_s=0.0)) as s:
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.listener.port, limit=1)
+        writer.write(request("/fn/default/hello", b"{}", close=False))
+        while not s.sandbox.boxes:
+            await asyncio.sleep(0)
+        [box] = s.sandbox.boxes
+        box.ready()
+        sink = box.calls.pop(1)[2]
+        sink.on_response(ResponseHead(), b"", False)
+        while not box.held:
+            sink.on_data(b"x" * (1 << 20), False)
+            await asyncio.sleep(0)
+        while s.dispatcher.active:
+            await asyncio.sleep(0.01)
+        assert isinstance(reader, asyncio.StreamReader)
+        writer.close()

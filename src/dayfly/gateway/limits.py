@@ -13,6 +13,7 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     buffered_body: int = 64 << 10  # a body up to this size is collected before the call begins
     head_timeout_s: float = 10.0  # from the first byte of a request to the end of its head
     body_timeout_s: float = 30.0  # between two pieces of a body
+    write_timeout_s: float = 60.0  # a client that takes nothing of its answer
     idle_timeout_s: float = 75.0  # a kept-alive connection without a request
     connections: int = 20_000
     pipelined: int = 16  # requests of one connection that wait for their turn

@@ -41,6 +41,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._exchanges: deque[Exchange] = deque()  # in order of arrival; the first is the one that writes
         self._receiving: Exchange | None = None
         self._wide = False  # the request being received is on the wide lane
+        self._in_head = False  # a request's head is being received
+        self._blocked_since: float | None = None  # loop time since when the client takes nothing
         self._closing = False  # nothing more is accepted on this connection
         self._header_bytes = 0
         self._refusal: DayflyError | None = None
@@ -80,11 +82,13 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._blocked_since = self.loop.time()
         if self._exchanges:
             self._exchanges[0].hold()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._blocked_since = None
         if self._exchanges:
             self._exchanges[0].unhold()
 
@@ -117,18 +121,17 @@ class EdgeProtocol(HttpToolsProtocol):
         limits = self.edge.limits
         waited = now - self._since
         busy = bool(self._exchanges) or (self.cycle is not None and not self.cycle.response_complete)
-        if self._receiving is not None and not self._receiving.complete:
+        if self._blocked_since is not None and now - self._blocked_since > limits.write_timeout_s:
+            self.abort()
+        elif self._wide or (self._receiving is not None and not self._receiving.complete):
             if waited > limits.body_timeout_s and not self.flow.read_paused:
                 self._closing = True
                 self.transport.close()
-        elif getattr(self, "headers", None) is not None and self._in_head():
+        elif self._in_head:
             if waited > limits.head_timeout_s:
                 self._refuse(_Slow("the head of the request did not come in time", hint="Send it faster."))
         elif not busy and waited > limits.idle_timeout_s:
             self.transport.close()
-
-    def _in_head(self) -> bool:
-        return self._receiving is None and not self._wide and bool(getattr(self, "url", b"") or self.headers)
 
     # --- parser --------------------------------------------------------------------------------------------------------
 
@@ -138,6 +141,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._header_bytes = 0
         self._wide = False
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -156,6 +160,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self._closing:
             return
         if not self.parser.should_upgrade():
@@ -230,10 +235,9 @@ class EdgeProtocol(HttpToolsProtocol):
         exchange = self._receiving
         if exchange is not None:
             self._receiving = None
-            self.url = b""
-            self.headers = []
             exchange.end()
         elif self._wide:
+            self._wide = False
             super().on_message_complete()
 
     def finished(self, exchange: Exchange) -> None:
