@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     out = chosen.out or (RESULTS if not chosen.measures and not chosen.quick else None)
     if out is not None:
         report.write(out, "latest", facts, findings)
+        if out == RESULTS and not chosen.measures and not run.quick and not failed:
+            report.refresh(RESULTS.parents[1] / "SPECIFICATION.md", facts, findings)
         print(f"written: {out}/latest.json, .md, .png", file=sys.stderr)
     return 1 if failed else 0
 

@@ -9,6 +9,8 @@ import msgspec
 
 from .model import Finding, Promise, Row, shown
 
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+
 
 def write(out: Path, stem: str, machine: dict[str, object], findings: Sequence[Finding]) -> None:
     """OUT/STEM.json, .md and, if there is something to draw, .png."""
@@ -44,13 +46,7 @@ def document(machine: dict[str, object], findings: Sequence[Finding]) -> dict[st
 def markdown(machine: dict[str, object], findings: Sequence[Finding]) -> str:
     """Machine, promises, then a table a measure."""
     lines = ["# Benchmark", "", ", ".join(f"{name} {value}" for name, value in machine.items()), ""]
-    promises = [f for f in findings if isinstance(f, Promise)]
-    if promises:
-        lines += ["| promise | limit | measured | holds | command |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {p.promise} | {p.limit} | {p.measured} | {'yes' if p.holds else '**no**'} | `{p.command}` |" for p in promises
-        ]
-        lines.append("")
+    lines += promises(findings)
     measure = ""
     for row in (f for f in findings if isinstance(f, Row)):
         if row.measure != measure:
@@ -59,3 +55,23 @@ def markdown(machine: dict[str, object], findings: Sequence[Finding]) -> str:
         figures = " | ".join(map(shown, (row.median, min(row.values), max(row.values))))
         lines.append(f"| {row.what} | {row.unit} | {figures} | {row.note} |")
     return "\n".join(lines) + "\n"
+
+
+def promises(findings: Sequence[Finding]) -> list[str]:
+    """The table of what was promised, and an empty line; nothing where nothing was."""
+    found = [f for f in findings if isinstance(f, Promise)]
+    if not found:
+        return []
+    head = ["| promise | limit | measured | holds | command |", "|---|---|---|---|---|"]
+    held = {True: "yes", False: "**no**"}
+    return [*head, *(f"| {p.promise} | {p.limit} | {p.measured} | {held[p.holds]} | `{p.command}` |" for p in found), ""]
+
+
+def refresh(specification: Path, machine: dict[str, object], findings: Sequence[Finding]) -> None:
+    """Put the promises as they were measured between the two markers of SPECIFICATION.md. Raises ValueError if they are missing."""
+    before, begin, rest = specification.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{specification} has no lines {BEGIN} and {END}")
+    conditions = "Measured: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "."
+    specification.write_text("\n".join([before + begin, "", *promises(findings), conditions, "", end + after]))

@@ -9,7 +9,7 @@ import pytest
 from bench.measures.cold import report as cold_report
 from bench.measures.warm import Seen, promises
 from bench.model import Finding, Promise, Row, percentile, ratios, shown
-from bench.report import write
+from bench.report import refresh, write
 from bench.wrk import Load
 
 
@@ -80,3 +80,26 @@ def test_everything_is_written(tmp_path: Path) -> None:
     assert "| idle instance | <= 4 MB | 3.4 MB | yes | `python -m bench density` |" in text
     assert "| PSS of one | MB | 3.4 | 3.4 | 3.4 | a note |" in text
     assert (tmp_path / "new" / "latest.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_specification_shows_the_last_run(tmp_path: Path) -> None:
+    file = tmp_path / "SPECIFICATION.md"
+    file.write_text("# Before\n<!-- measured -->\nformer\n<!-- /measured -->\nAfter\n")
+    found = [Promise("deploy", "<= 150 ms", "200 ms", False, "python -m bench redeploy")]
+    for _ in range(2):
+        refresh(file, {"cores": 2}, found)
+    text = file.read_text()
+    assert text.startswith("# Before\n<!-- measured -->\n\n| promise |")
+    assert "| deploy | <= 150 ms | 200 ms | **no** | `python -m bench redeploy` |" in text
+    assert text.endswith("\n\nMeasured: cores 2.\n\n<!-- /measured -->\nAfter\n")
+    assert "former" not in text
+    file.write_text("nothing")
+    with pytest.raises(ValueError, match="has no lines"):
+        refresh(file, {}, found)
+
+
+def test_the_projects_specification_can_be_refreshed(tmp_path: Path) -> None:
+    copy = tmp_path / "SPECIFICATION.md"
+    copy.write_text((Path(__file__).resolve().parents[2] / "SPECIFICATION.md").read_text())
+    refresh(copy, {"cores": 2}, [])
+    assert "Measured: cores 2." in copy.read_text()
