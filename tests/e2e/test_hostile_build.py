@@ -1,15 +1,34 @@
-"""A build script of a stranger has the host's network, and still cannot reach the server that runs it."""
+"""Build scripts of strangers have the host's network, and still reach the package index only, not the server that runs them."""
 
 from __future__ import annotations
 
+import http.server
 import os
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from dayfly.build.builder import Builder
+from dayfly.build.machine import Machine
+from dayfly.build.packages import PackageStore
+from dayfly.errors import BuildFailed
+from dayfly.model.function import Config
 from dayfly.runtime.python import landlock
+from dayfly.sandbox.node.client import NodeSandbox
+from dayfly.sandbox.node.interpreters import find
+from tests.e2e.test_build_dependencies import wheel
+from tests.support.sandboxes import PYTHON
 from tests.support.site import Site
 
 pytestmark = pytest.mark.anyio
+
+needs_landlock = pytest.mark.skipif(
+    os.geteuid() != 0 or landlock.abi() < landlock.ABI_PORTS,
+    reason="namespaces are tested as root only, and this kernel has to restrict TCP by port (Landlock of Linux 6.7)",
+)
 
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = """
@@ -32,8 +51,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 HANDLER = "import probe\n\ndef handler(event, context):\n    return probe.SAID\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are tested as root only")
-@pytest.mark.skipif(landlock.abi() < landlock.ABI_PORTS, reason="this kernel cannot restrict TCP by port (Linux 6.7)")
+@needs_landlock
 async def test_a_build_script_cannot_call_the_control_api(site: Site) -> None:
     files = {
         "handler.py": HANDLER,
@@ -44,3 +62,58 @@ async def test_a_build_script_cannot_call_the_control_api(site: Site) -> None:
     await site.deploy("hostile-build", files)
     answer = await site.call("hostile-build")
     assert "Permission denied" in answer.text
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[NodeSandbox]:
+    (tmp_path / "packages").mkdir()
+    with tempfile.TemporaryDirectory() as data:  # short: the agent's sockets are in it
+        sandbox = NodeSandbox(Path(data), isolation="namespace", packages=tmp_path / "packages")
+        await sandbox.open()
+        yield sandbox
+        await sandbox.close()
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A package index with one package."""
+
+    wheel = ("demo-1.0-py3-none-any.whl", b"")
+
+    def do_GET(self) -> None:
+        name, data = self.wheel
+        body = data if self.path.endswith(".whl") else f'<a href="/{name}">{name}</a>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream" if self.path.endswith(".whl") else "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@needs_landlock
+@pytest.mark.parametrize("closed", [False, True])
+async def test_an_index_on_loopback_is_reached_where_the_machine_names_it(
+    place: NodeSandbox, tmp_path: Path, closed: bool
+) -> None:
+    store = PackageStore(tmp_path / "packages")
+    store.open()
+    handler = type("Demo", (Index,), {"wheel": wheel("1.0", 1)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as index:
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        try:
+            environ = {"PIP_INDEX_URL": f"http://127.0.0.1:{index.server_port}/simple", "PIP_RETRIES": "1"}
+            machine = Machine(environ, tmp_path, tmp_path, closed=lambda: {index.server_port} if closed else ())
+            builder = Builder(store, place, find(), machine=machine)
+            package = await store.put_texts({"handler.py": "def handler(event, context): ...\n", "requirements.txt": "demo\n"})
+            building = builder.build(package.digest, Config(runtime=PYTHON))
+            if closed:
+                with pytest.raises(BuildFailed) as refusal:
+                    await building
+                assert "TCP ports 53, 80, 443 only" in refusal.value.hint
+            else:
+                _, dependencies = (await building).mounts
+                assert (store.root / dependencies.source / "demo.py").exists()
+        finally:
+            index.shutdown()

@@ -21,7 +21,7 @@ import platform
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -42,6 +42,7 @@ MAX_ENTRIES = 200_000
 DISK_BYTES = 3 * MAX_BYTES  # that a job may take while it runs: downloads and unpacked sources too
 DISK_ENTRIES = 3 * MAX_ENTRIES
 _LOG_LINES = 40  # of a failed build, shown
+_SHUT = re.compile(r"(connection: \[Errno 13\]|connect EACCES|Failed to connect to \S+ .*Permission denied)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -121,7 +122,7 @@ class Installer:
             result = await bounded(running, scratch, DISK_BYTES, DISK_ENTRIES, self._packages.clock)
             lines.end()
             if result.status:
-                raise _failure(install, result.status, result.output.replace(f"{scratch}/", "/"))
+                raise _failure(install, result.status, result.output.replace(f"{scratch}/", "/"), job.tcp_ports or ())
             size = await asyncio.to_thread(self._harvest, install, scratch, key)
             progress(f"installed {size / 1e6:.1f} MB in {result.seconds:.1f} s")
             return Installed(Mount(f"deps/{key}/{install.kind}", install.mount), size)
@@ -226,7 +227,7 @@ def _own(path: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def _failure(install: Install, status: int, output: str) -> BuildFailed:
+def _failure(install: Install, status: int, output: str, ports: Sequence[int]) -> BuildFailed:
     clean = _ESCAPES.sub("", output.replace("\r\n", "\n").replace("\r", "\n"))
     lines = [line.rstrip() for line in clean.splitlines() if line.strip()]
     blame = install.blame("\n".join(lines))
@@ -236,6 +237,12 @@ def _failure(install: Install, status: int, output: str) -> BuildFailed:
         what, hint = (
             f"it was killed, most likely at its memory limit of {MEMORY_MB} MB",
             "depend on packages that need no compiling",
+        )
+    elif _SHUT.search(clean):
+        what = blame.what or f"the installer ended with status {status}"
+        hint = (
+            f"builds may connect to the TCP ports {', '.join(map(str, ports))} only: to reach another index or proxy, "
+            "name it in the pip or npm settings of the server's machine"
         )
     else:
         what, hint = (

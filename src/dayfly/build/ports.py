@@ -5,8 +5,8 @@ control API of a server without a login, databases, caches. The kernel restricts
 DNS, and the ports that the operator's own settings of pip and npm name. What a function's requirements name opens nothing: a
 stranger wrote them.
 
-Two things no port list can stop. A service of this machine on one of these ports is within reach, and so is whatever a proxy
-named there will connect to: it should refuse loopback.
+What no list of ports can stop: a service of this machine or its network that listens on one of these is within reach (a cloud's
+metadata service is one, on port 80), and so is whatever a proxy named there connects to. It should refuse loopback.
 """
 
 from __future__ import annotations
