@@ -7,7 +7,15 @@ from pathlib import Path
 
 from .model import Row, shown
 
-COLOURS = {"floor": "#9aa5b1", "Dayfly Python": "#1f6feb", "Dayfly Node": "#2da44e", "functions-framework": "#d4a72c"}
+WIDE = 50  # a panel whose values differ by more than this factor gets a logarithmic axis
+
+COLOURS = {
+    "floor": "#9aa5b1",
+    "bare fork": "#9aa5b1",
+    "Dayfly Python": "#1f6feb",
+    "Dayfly Node": "#2da44e",
+    "functions-framework": "#d4a72c",
+}
 
 
 def draw(file: Path, rows: Sequence[Row]) -> None:
@@ -35,7 +43,12 @@ def draw(file: Path, rows: Sequence[Row]) -> None:
         colours = [next((c for who, c in COLOURS.items() if row.what.startswith(who)), "#1f6feb") for _, row in bars]
         drawn = axis.barh(labels, middle, xerr=spread, color=colours, error_kw={"lw": 0.8, "ecolor": "#333"})
         axis.bar_label(drawn, labels=[f" {shown(value)}" for value in middle], fontsize=7, padding=3)
-        axis.set_xlim(0, 1.2 * max(max(row.values) for _, row in bars))
+        most = max(max(row.values) for _, row in bars)
+        if min(middle) > 0 and most > WIDE * min(middle):
+            axis.set_xscale("log")
+            axis.set_xlim(min(middle) / 2, 5 * most)
+        else:
+            axis.set_xlim(0, 1.2 * most)
         axis.invert_yaxis()
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xlabel(unit, fontsize=8)
@@ -60,8 +73,8 @@ def _panels(rows: Sequence[Row]) -> list[tuple[str, str, list[tuple[str, Row]]]]
         ("Warm calls, 64 KB bodies", "calls a second", pick("warm", "calls/s", "64 KB")),
         ("Latency at one connection", "milliseconds", both("warm", "hello", " 1 connection")),
         ("Open loop at half the throughput", "milliseconds", both("steady")),
-        ("Cold start, HTTP in to HTTP out", "milliseconds", both("cold")),
-        ("Memory", "MB", pick("density", "MB")),
+        ("Cold start, HTTP in to HTTP out", "milliseconds", [bar for bar in both("cold") if "of which" not in bar[0]]),
+        ("Memory", "MB", [bar for bar in pick("density", "MB") if "everything" not in bar[0]]),
     ]
 
 
