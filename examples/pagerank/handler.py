@@ -50,12 +50,12 @@ def pagerank(nodes, edges, tolerance=1e-10, most=200):
         degree[source] += 1
     dangling = [node for node in range(nodes) if not degree[node]]
     ranks = [1.0 / nodes] * nodes
-    for rounds in range(1, most + 1):
+    rounds, change = 0, 1.0
+    while change >= tolerance and rounds < most:
+        rounds += 1
         share = [rank / links if links else 0.0 for rank, links in zip(ranks, degree)]  # noqa: B905
         base = (1 - DAMPING + DAMPING * sum(ranks[node] for node in dangling)) / nodes
         following = [base + DAMPING * sum([share[source] for source in sources]) for sources in incoming]
         change = sum(abs(new - old) for new, old in zip(following, ranks))  # noqa: B905
         ranks = following
-        if change < tolerance:
-            break
     return ranks, rounds
