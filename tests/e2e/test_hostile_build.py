@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from dayfly.sandbox.node.client import NodeSandbox
 from dayfly.sandbox.node.interpreters import find
 from tests.e2e.test_build_dependencies import wheel
 from tests.support.sandboxes import PYTHON
-from tests.support.site import Site
+from tests.support.site import running
 
 pytestmark = pytest.mark.anyio
 
@@ -52,16 +53,22 @@ HANDLER = "import probe\n\ndef handler(event, context):\n    return probe.SAID\n
 
 
 @needs_landlock
-async def test_a_build_script_cannot_call_the_control_api(site: Site) -> None:
-    files = {
-        "handler.py": HANDLER,
-        "requirements.txt": "./probe\n",
-        "probe/pyproject.toml": PROJECT,
-        "probe/backend.py": BACKEND % site.server.port,
-    }
-    await site.deploy("hostile-build", files)
-    answer = await site.call("hostile-build")
-    assert "Permission denied" in answer.text
+async def test_a_build_script_cannot_call_the_control_api(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        named = free.getsockname()[1]
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"http://127.0.0.1:{named}/simple")  # by mistake, or to get around the rule
+    async with running(tmp_path_factory.mktemp("d"), listeners={"other": named}) as site:
+        for number, port in enumerate((site.server.port, named)):
+            files = {
+                "handler.py": HANDLER,
+                "requirements.txt": "./probe\n",
+                "probe/pyproject.toml": PROJECT,
+                "probe/backend.py": BACKEND % port,
+            }
+            await site.deploy(f"hostile-{number}", files)
+            assert "Permission denied" in (await site.call(f"hostile-{number}")).text
 
 
 @pytest.fixture

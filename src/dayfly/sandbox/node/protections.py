@@ -159,7 +159,7 @@ def _landlock(refused: str) -> Protection:
     return Protection(
         name="landlock",
         state="off" if refused else "on",
-        why=refused or "the TCP ports that build jobs connect to can be restricted",
+        why=refused or "builds connect to the TCP ports of package indexes only, and not to this server",
         todo="boot a kernel of 6.7 or newer with lsm=landlock,...; until then, build only code you trust" if refused else "",
     )
 
