@@ -34,7 +34,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def start(group: Group, code: str) -> subprocess.Popen[bytes]:
     """Python code in the group; its standard output is a pipe."""
     fds = group.descriptors()
-    join = "".join(f"os.write({fd}, b'0');" for fd in fds)
+    procs = "os.open('cgroup.procs', os.O_WRONLY, dir_fd={0}) if os.path.isdir('/proc/self/fd/{0}') else {0}"
+    join = "".join(f"os.write({procs.format(fd)}, b'0');" for fd in fds)
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", f"import os, sys, time\n{join}\nprint(flush=True)\n{code}"],

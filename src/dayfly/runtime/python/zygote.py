@@ -6,7 +6,8 @@ length (little-endian) and JSON; descriptors travel with the length of their mes
     to the zygote     {"op": "open", "template": {...} | null, "modules": [...]}
                           once, first: the jail (null: this machine has none), and what of the runtime to import
                       {"op": "start", "id", "kind", "plan": {...} | null, "cgroups": n}
-                          descriptors: work, listening socket, stdout, stderr, then n of cgroups, then the input of exec, if any
+                          descriptors: work, listening socket, stdout, stderr, then n of cgroups
+                              (files to write 0 to, or the folder of a version 2 group), then the input of exec, if any
                       {"op": "graft", "id", "binds": [[source, target], ...], "hostname"}
                           descriptors: work, and the child's input to write it to; a child that cannot be grafted is killed
                       {"op": "kill", "id"}
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import gc
 import importlib
 import json
@@ -35,6 +37,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 
@@ -59,6 +62,7 @@ class Zygote:
         self.package = package
         self.jail: Any = None
         self.jailed = False
+        self.clone: Any = None  # the module that forks into a control group, where that works
         self.children: dict[int, str] = {}
         self.pids: dict[str, int] = {}
         self.helpers: dict[int, str] = {}
@@ -112,6 +116,7 @@ class Zygote:
             adopt_orphans()
         if template is not None:
             self.jail = importlib.import_module(PACKAGE + ".jail")
+            self.clone = importlib.import_module(PACKAGE + ".clone")
             self.jail.prepare(template)
             self.package.__path__ = [template["runtime"]]  # where the folder is to be found from now on
         gc.collect()
@@ -124,7 +129,7 @@ class Zygote:
             if plan is not None:
                 self.jail.before_fork(plan)
             try:
-                pid = os.fork()
+                pid, groups = self.fork(fds[4 : 4 + message["cgroups"]])
             finally:
                 if plan is not None and pid:
                     self.jail.after_fork(plan, pid)
@@ -132,12 +137,33 @@ class Zygote:
             self.tell({"id": name, "error": "it cannot be forked: %s" % error})
             return
         if pid == 0:
-            self.become(message, fds)
+            self.become(message, fds, groups)
         self.children[pid] = name
         self.pids[name] = pid
         self.tell({"id": name, "pid": pid})
 
-    def become(self, message: dict[str, Any], fds: list[int]) -> None:
+    def fork(self, groups: list[int]) -> tuple[int, list[int]]:
+        """A child, born in its control group if that is a folder (version 2); and the files by which it has yet to join."""
+        folders = [fd for fd in groups if stat.S_ISDIR(os.fstat(fd).st_mode)]
+        files = [fd for fd in groups if fd not in folders]
+        if folders and self.clone is not None:
+            try:
+                return self.clone.fork_into(folders[0]), files
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENOMEM):
+                    raise
+                self.clone = None  # this kernel cannot
+        opened = [os.open("cgroup.procs", os.O_WRONLY, dir_fd=folder) for folder in folders]
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid:
+                for fd in opened:
+                    os.close(fd)
+        return pid, files + opened
+
+    def become(self, message: dict[str, Any], fds: list[int], groups: list[int]) -> None:
         """In the child: enter the jail, then run what it is for. Never returns."""
         status = 1
         try:
@@ -155,7 +181,7 @@ class Zygote:
                 with_input = True
                 os.dup2(fds[-1], INPUT_FD)
             if message["plan"] is not None:
-                self.jail.enter(message["plan"], fds[4 : 4 + message["cgroups"]])
+                self.jail.enter(message["plan"], groups)
             else:
                 os.setsid()
                 os.closerange(INPUT_FD + with_input, HIGHEST)

@@ -52,7 +52,8 @@ class Group(abc.ABC):
         self._tree = tree
 
     def descriptors(self) -> list[int]:
-        """Open files that a process joins the group with, by writing `0` to each. The caller closes them."""
+        """How a process gets into the group: open files to write `0` to, or (version 2) the open folder, to be born in. The
+        caller closes them."""
         fds: list[int] = []
         try:
             for folder in self.folders:

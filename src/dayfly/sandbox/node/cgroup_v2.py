@@ -8,6 +8,7 @@ leaf beside the instances. Interface: Documentation/admin-guide/cgroup-v2.
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, number, quota, read, write
@@ -20,6 +21,9 @@ class GroupV2(Group):
     def __init__(self, folder: Path, tree: Cgroups) -> None:
         super().__init__([folder], tree)
         self.folder = folder
+
+    def descriptors(self) -> list[int]:
+        return [os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
 
     def usage(self) -> Usage:
         return Usage(

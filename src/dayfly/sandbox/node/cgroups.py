@@ -3,7 +3,7 @@
     cgroups = detect("8f3a...")                      # None: no usable control groups
     cgroups.sweep()                                  # what a dead server left
     group = cgroups.create("INSTANCE", memory_bytes=..., cpu_cores=0, pids=128)
-    ... hand group.descriptors() to the child, which joins by writing "0" to each ...
+    ... hand group.descriptors() to the child, which joins by them ...
     group.usage()  group.freeze(True)  group.kill()  group.remove()
 
 Machines come with version 1 (one tree a controller), version 2 (one tree), or both at once, with each controller in one of them.
