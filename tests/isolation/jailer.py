@@ -33,7 +33,7 @@ def attempt(function, *arguments):
 
 def joining(fd):
     """A file to write 0 to: version 2 hands out the folder."""
-    folder = os.path.isdir("/proc/self/fd/%d" % fd)
+    folder = os.path.isdir(f"/proc/self/fd/{fd}")
     return os.open("cgroup.procs", os.O_WRONLY, dir_fd=fd) if folder else fd
 
 
