@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:  # the other numbers are still worth having
             failed.append(name)
             print(f"  {name} FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    facts["load_at_end"] = machine.load()
     print(report.markdown(facts, findings))
     out = chosen.out or (RESULTS if not chosen.measures and not chosen.quick else None)
     if out is not None:

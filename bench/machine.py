@@ -19,8 +19,13 @@ def facts() -> dict[str, object]:
         "python": platform.python_version(),
         "uvloop": version("uvloop"),
         "httptools": version("httptools"),
-        "load_at_start": [round(load, 2) for load in os.getloadavg()],
+        "load_at_start": load(),
     }
+
+
+def load() -> list[float]:
+    """Processes that run or would like to, on average over the last 1, 5 and 15 minutes."""
+    return [round(average, 1) for average in os.getloadavg()]
 
 
 def _cpu() -> str:
