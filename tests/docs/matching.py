@@ -1,8 +1,8 @@
 """Compares what a page says a command prints with what it printed.
 
 The page shows real output. What differs from run to run matches whatever stands in its place: ids and digests, dates and times, ages, numbers
-with a decimal point, durations, sizes, the minor version of Python, the width of columns and how many of them hold a duration. `...` matches anything within a line, a line of its own any
-number of lines. Everything else is exact.
+with a decimal point, durations, sizes, the minor version of Python, the width of columns, how many of them hold a duration or size, and whether
+a call was cold. `...` matches anything within a line, a line of its own any number of lines. Everything else is exact.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 _AMOUNT = r"\d[\d.,]* (?:µs|ms|s|min|h|KB|KiB|MiB)(?!\w)"
 _VARIABLE = (
-    (rf"(?:[ \t]{{2,}}{_AMOUNT})+", rf"(?:[ \t]+{_AMOUNT})+"),  # columns of a table, of which some may be empty
+    (rf"(?:[ \t]{{2,}}{_AMOUNT})+", rf"(?:[ \t]+{_AMOUNT})*"),  # columns of a table, of which some may be empty
     (r"\.\.\.", r".*?"),
     (r"\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?"),
     (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"),
@@ -21,6 +21,7 @@ _VARIABLE = (
     (r"\b\d+[smhd]\b", r"\d+[smhd]"),
     (r"\bpython3\.\d+", r"python3\.\d+"),
     (r"(?<![\w.])\d[\d,]*\.\d+(?![.\w])", r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"),
+    (r"(?<=  )(?:warm|cold)(?=  )", r"(?:warm|cold)"),
     (r"(?<=\(process )\d+(?=\))", r"\d+"),
     (r"[ \t]+", r"[ \t]+"),
 )

@@ -25,7 +25,7 @@ ID = "01a208cf96947724b3ef9743e260ec83"
         ("14:29:54.759 90c7912b !", "01:02:03.004 ecd5ba69 !"),
         ("-- 2026-11-23 14:29:12", "-- 2027-01-01 00:00:00"),
         ("dur=0.456", "dur=12.001"),
-        ("hello@1  ok  24 ms  201 ms  18 MiB", "hello@1  ok          1.2 s  17 MiB"),
+        ("hello@1  ok  warm  24 ms  201 ms  18 MiB", "hello@1  ok  cold          1.2 s  17 MiB"),
     ],
 )
 def test_same(expected: str, actual: str) -> None:
