@@ -127,8 +127,9 @@ class Channel(asyncio.Protocol):
         self._lose(error or InstanceDied("the instance was stopped"))
 
     @property
-    def open_calls(self) -> int:
-        return len(self._streams)
+    def open(self) -> bool:
+        """Whether the connection stands."""
+        return self._transport is not None and not self._closed
 
     def lose(self, error: DayflyError) -> None:
         """End all open calls with this error: the owner knows better than the closed socket what happened."""

@@ -35,6 +35,8 @@ class NodeBox:
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connecting: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
+        self._last: Timer | None = None
+        self._word: m.Exited | None = None  # what the agent said of its end
         self._ready = False
         self._error: DayflyError | None = None  # why it must end, if we know before the agent tells
 
@@ -86,8 +88,19 @@ class NodeBox:
         self._connecting.add_done_callback(self._connected)
 
     def exited(self, exited: m.Exited) -> None:
-        """It is gone: tell everybody who waits, the calls first."""
-        if self._exited.done():
+        """It is gone. What it sent before may still be on its way to us; the connection's end comes after it."""
+        if self._exited.done() or self._word is not None:
+            return
+        self._word = exited
+        if exited.reason == "asked" or not (self._channel.open or self._connecting is not None):
+            self._finish()
+        else:
+            self._last = self._clock.call_later(LINGER, self._finish)
+
+    def _finish(self) -> None:
+        """Tell everybody who waits, the calls first."""
+        exited = self._word
+        if self._exited.done() or exited is None:
             return
         self._settle()
         error = self._reason(exited)
@@ -115,6 +128,9 @@ class NodeBox:
         self._sandbox.destroy(self.spec.id, LINGER)
 
     def on_broken(self, violation: str) -> None:
+        if self._word is not None:
+            self._finish()
+            return
         connecting = self._connecting is not None  # then what broke is the connection, not the protocol
         if violation and not connecting:
             self._error = self._error or InstanceDied(f"the instance broke the protocol: {violation}")
@@ -136,8 +152,9 @@ class NodeBox:
         self._sandbox.destroy(self.spec.id)
 
     def _settle(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._last):
+            if timer is not None:
+                timer.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
 
