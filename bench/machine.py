@@ -81,12 +81,12 @@ def memory_kb(pid: int, field: str = "Pss") -> int:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time these processes have used so far, user and system; those that are gone count nothing."""
+    """Processor time that these processes and the children they have seen end used so far, user and system."""
     ticks = 0
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")

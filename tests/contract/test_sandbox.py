@@ -573,7 +573,7 @@ def _job(node: Place, script: str, **options: object) -> JobSpec:
     given: dict[str, object] = {
         "argv": ("sh", "-c", script),
         "env": {"PATH": "/usr/bin:/bin"},
-        "writable": ((str(folder), "/work"),),
+        "writable": ((str(folder), "/build"),),
         **options,
     }
     return JobSpec(**given)  # type: ignore[arg-type]
@@ -581,7 +581,7 @@ def _job(node: Place, script: str, **options: object) -> JobSpec:
 
 async def test_a_job_writes_its_folder_and_its_output_is_streamed(node: Place) -> None:
     said: list[str] = []
-    result = await node.sandbox.run(_job(node, "echo hello; echo made > /work/it; echo bad >&2; exit 7"), said.append)
+    result = await node.sandbox.run(_job(node, "echo hello; echo made > /build/it; echo bad >&2; exit 7"), said.append)
     assert result.status == 7
     assert sorted(result.output.split()) == ["bad", "hello"]
     assert "".join(said) == result.output

@@ -63,7 +63,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_resolve(page: Path) -> None:
     for link in _LINK.findall(prose(page)):
         if "://" in link:
@@ -98,7 +98,7 @@ def options_of(command: click.Command) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_their_options_exist(page: Path) -> None:
     root = options_of(cli)
     with click.Context(cli) as ctx:
@@ -114,7 +114,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             assert not unknown, f"{page.name}: {text}: {name} has no {unknown}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_named_in_the_text_exist(page: Path) -> None:
     known = options_of(cli) | FOREIGN
     named = {option for code in _CODE.findall(prose(page)) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}

@@ -18,7 +18,7 @@ def test_of_the_host_only_programs_can_be_seen(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cret")
     code = f"""
-    for path in ("/etc/shadow", "/etc/hostname", "/root/.bashrc", "/sys", "/boot", "/var/lib", "/var/log", "/home/user",
+    for path in ("/etc/shadow", "/etc/hostname", "/root" "/.bashrc", "/sys", "/boot", "/var/lib", "/var/log", "/home/user",
                  {str(secret)!r}, {str(Path(__file__))!r}):
         print(os.path.exists(path) and os.listdir(path) if os.path.isdir(path) else os.path.exists(path))
     """
@@ -76,10 +76,10 @@ def test_a_writable_bind_is_writable_for_its_owner_alone(tmp_path: Path) -> None
     mine.mkdir()
     other.mkdir(mode=0o755)
     os.chown(mine, 200007, 200007)
-    code = "print(attempt(open, '/work/out', 'w')); print(attempt(open, '/cache/out', 'w'))"
-    plan = {"uid": 200007, "binds": [[str(mine), "/work", "rw"], [str(other), "/cache", "rw"]]}
+    code = "print(attempt(open, '/build/out', 'w')); print(attempt(open, '/cache/out', 'w'))"
+    plan = {"uid": 200007, "binds": [[str(mine), "/build", "rw"], [str(other), "/cache", "rw"]]}
     first, second = says(code, template={"sources": [str(tmp_path)]}, plan=plan)
-    assert "/work/out" in first
+    assert "/build/out" in first
     assert second == "EACCES"
     assert (mine / "out").stat().st_uid == 200007
 
@@ -108,7 +108,7 @@ def test_a_link_in_a_package_leads_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("link", "/code"), ("real", "/work/link"), ("real", "/mnt"), ("real", "/mnt/src")]
+    ("source", "target"), [("link", "/code"), ("real", "/build/link"), ("real", "/mnt"), ("real", "/mnt/src")]
 )
 def test_a_bind_through_a_link_or_over_the_hidden_part_is_refused(tmp_path: Path, source: str, target: str) -> None:
     """A hostile build may leave a link in its folder, and the next jail is asked to mount what it points to."""
@@ -116,7 +116,7 @@ def test_a_bind_through_a_link_or_over_the_hidden_part_is_refused(tmp_path: Path
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to("other")
     (tmp_path / "real" / "link").symlink_to("/mnt")
-    binds = [[str(tmp_path / "real"), "/work", "ro"], [str(tmp_path / source), target, "ro"]]
+    binds = [[str(tmp_path / "real"), "/build", "ro"], [str(tmp_path / source), target, "ro"]]
     result = jailed("print('in')", template={"sources": [str(tmp_path)]}, plan={"binds": binds})
     assert (result.returncode, result.stdout) == (1, "")
     assert "must not go through links" in result.stderr or "nothing can be mounted on /mnt" in result.stderr

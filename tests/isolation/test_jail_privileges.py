@@ -210,7 +210,7 @@ def test_functions_go_first_when_the_machine_runs_out_of_memory() -> None:
 
 def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    options = {"template": {"sources": [str(tmp_path)]}, "plan": {"binds": [[str(tmp_path), "/work", "rw"]], "cwd": "/work"}}
+    options = {"template": {"sources": [str(tmp_path)]}, "plan": {"binds": [[str(tmp_path), "/build", "rw"]], "cwd": "/build"}}
     code = """
     import signal
     pid = os.fork()

@@ -29,7 +29,7 @@ def also(*ports: int) -> tuple[int, ...]:
             "https://a.example:1001/x https://b.example:1002/x\nhttps://c.example:1003/",
             (1001, 1002, 1003),
         ),
-        ("PIP_FIND_LINKS", "/work/conf/0-wheels\nfile:///srv/9000 http://links.example:9001/", (9001,)),
+        ("PIP_FIND_LINKS", "/build/conf/0-wheels\nfile:///srv/9000 http://links.example:9001/", (9001,)),
         ("PIP_PROXY", "proxy.example:3128", (3128,)),
         ("https_proxy", "http://user:secret@proxy.example:3128", (3128,)),
         ("HTTP_PROXY", "proxy.example:8118", (8118,)),

@@ -88,7 +88,7 @@ async def test_dependencies_are_installed_in_a_bounded_job_and_mounted(store: Pa
     assert job.network
     assert job.argv[0] == find()["python3.11"].executable
     assert not job.readable
-    assert [inside for _, inside in job.writable] == ["/work"]
+    assert [inside for _, inside in job.writable] == ["/build"]
     assert artifact.mounts[1].target == "/var/deps"
     assert (store.root / artifact.mounts[1].source / "six.py").read_text() == "x = 1\n"
     assert not list((store.root / "scratch").iterdir())

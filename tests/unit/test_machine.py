@@ -54,12 +54,12 @@ def test_pip_files_are_merged_and_what_they_name_is_copied(home: Path, conf: Pat
     )
     (tmp_path / "own.conf").write_text("[global]\nindex-url = https://b.example\ntimeout = 7\n")
     env = machine.Machine({"PIP_CONFIG_FILE": str(tmp_path / "own.conf")}, home, NOWHERE).carry("python", conf)
-    assert env["PIP_CONFIG_FILE"] == "/work/conf/pip.conf"
+    assert env["PIP_CONFIG_FILE"] == "/build/conf/pip.conf"
     text = (conf / "pip.conf").read_text()
     assert "index-url = https://b.example" in text
     assert "timeout = 7" in text
     assert "target" not in text
-    assert env["PIP_CERT"].startswith("/work/conf/")
+    assert env["PIP_CERT"].startswith("/build/conf/")
     assert (conf / Path(env["PIP_CERT"]).name).read_text() == "CERT"
     links, remote = env["PIP_FIND_LINKS"].split()
     assert remote == "https://l.example"

@@ -72,7 +72,7 @@ class Compiler:
             progress(f"compiling {len(sources)} Python files")
             job = JobSpec(
                 argv=(interpreter.executable, "-I", "-c", _COMPILE),
-                writable=((str(scratch / "work"), "/work"),),
+                writable=((str(scratch / "work"), "/build"),),
                 memory_mb=1024,
                 pids=16,
                 timeout_s=120.0,

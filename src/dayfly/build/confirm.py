@@ -40,7 +40,7 @@ async def confirm(
         result = await sandbox.run(
             JobSpec(
                 argv=(interpreter.executable, "-I", "-c", _PARSE, *map(str, range(len(files)))),
-                writable=((str(scratch / "work"), "/work"),),
+                writable=((str(scratch / "work"), "/build"),),
                 memory_mb=256,
                 pids=16,
                 timeout_s=20.0,

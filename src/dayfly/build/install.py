@@ -60,12 +60,12 @@ class Install(Struct, frozen=True, kw_only=True):
     kind: str  # python or node
     label: str  # the file that asks for them
     wish: tuple[str, ...]  # all that the outcome depends on
-    files: dict[str, bytes]  # what the job finds in /work/src
-    tree: Path | None = None  # copied to /work/src before: the wish refers to other files of the package
+    files: dict[str, bytes]  # what the job finds in /build/src
+    tree: Path | None = None  # copied to /build/src before: the wish refers to other files of the package
     argv: tuple[str, ...]
     env: dict[str, str] = {}
-    extra: tuple[tuple[Path, str], ...] = ()  # folders copied into /work: (source, name)
-    produced: str  # the folder below /work that is kept
+    extra: tuple[tuple[Path, str], ...] = ()  # folders copied into /build: (source, name)
+    produced: str  # the folder below /build that is kept
     mount: str  # where instances see it
     blame: Callable[[str], Blame]
 
@@ -111,8 +111,8 @@ class Installer:
             job = JobSpec(
                 argv=install.argv,
                 env=env,
-                cwd="/work/src",
-                writable=((str(scratch / "work"), "/work"),),
+                cwd="/build/src",
+                writable=((str(scratch / "work"), "/build"),),
                 memory_mb=MEMORY_MB,
                 timeout_s=TIMEOUT_S,
                 network=True,
@@ -147,7 +147,7 @@ class Installer:
             for name in files:
                 os.chmod(os.path.join(at, name), 0o777 if os.access(os.path.join(at, name), os.X_OK) else 0o666)
         os.chmod(work, 0o777)  # its parent is closed to everybody else
-        return env | {"HOME": "/work/home", "TMPDIR": "/work/tmp", "LANG": "C.UTF-8"} | install.env
+        return env | {"HOME": "/build/home", "TMPDIR": "/build/tmp", "LANG": "C.UTF-8"} | install.env
 
     def _harvest(self, install: Install, scratch: Path, key: str) -> int:
         """Keep what the job produced; returns its size in bytes."""

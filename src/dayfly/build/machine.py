@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .ports import tcp_ports
 
-INSIDE = "/work/conf"  # where a job sees the copies
+INSIDE = "/build/conf"  # where a job sees the copies
 LINKS_LIMIT = 512 << 20  # bytes of local package folders that are copied
 
 _COMMON = (

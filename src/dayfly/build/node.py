@@ -62,7 +62,7 @@ def plan(folder: Path, digest: str, interpreter: Interpreter) -> Install | None:
                 "--no-fund",
                 "--no-update-notifier",
                 "--no-progress",
-                "--cache=/work/tmp/npm",
+                "--cache=/build/tmp/npm",
                 "--logs-max=0",
                 "--color=false",
             ),

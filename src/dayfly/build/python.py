@@ -46,7 +46,7 @@ def plan(folder: Path, digest: str, runtime: str, interpreter: Interpreter) -> I
         files={"requirements.txt": text.encode()},
         tree=None if alone else folder,
         argv=(
-            *(interpreter.executable, "-I", *command, "install", "--target", "/work/out", "--requirement", "requirements.txt"),
+            *(interpreter.executable, "-I", *command, "install", "--target", "/build/out", "--requirement", "requirements.txt"),
             *(
                 "--no-input",
                 "--disable-pip-version-check",
@@ -135,7 +135,7 @@ def _pip(executable: str) -> tuple[tuple[str, ...], tuple[tuple[Path, str], ...]
         raise BuildFailed(
             f"{executable} has no pip, and Dayfly has none to lend", hint=f"install it, e.g. {executable} -m ensurepip"
         )
-    return ("/work/lent/pip",), ((Path(own.origin).parent, "lent/pip"),)
+    return ("/build/lent/pip",), ((Path(own.origin).parent, "lent/pip"),)
 
 
 _LINE = re.compile(r"\(?from line (\d+) of|\brequirements\.txt \(line (\d+)\)")

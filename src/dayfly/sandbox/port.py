@@ -151,7 +151,7 @@ class JobSpec(Struct, frozen=True, kw_only=True):
 
     argv: tuple[str, ...]
     env: dict[str, str] = {}
-    cwd: str = "/work"
+    cwd: str = "/build"
     writable: tuple[tuple[str, str], ...] = ()  # (host path, path inside)
     readable: tuple[tuple[str, str], ...] = ()
     memory_mb: int = 2048

@@ -32,7 +32,7 @@ RESOLVER = HIDDEN + "/resolv.conf"
 
 # Mount points every root has, for binds of children: code, dependencies, build folders, and what other contracts expect.
 TARGETS = (
-    "/work", "/var/task", "/var/deps", "/var/node_modules", "/var/runtime", "/opt", "/code", "/deps", "/cache", "/app", "/layers",
+    "/build", "/var/task", "/var/deps", "/var/node_modules", "/var/runtime", "/opt", "/code", "/deps", "/cache", "/app", "/layers",
     "/home/function",
 )  # fmt: skip
 
