@@ -69,16 +69,20 @@ def report(cold: list[list[float]], bare: list[list[float]], rates: list[float],
 
 
 def cold_call(server: site.Site, name: str = "hello") -> tuple[float, float]:
-    """(milliseconds of a call after a recycle, those of its Server-Timing's cold part)."""
-    server.recycle(name)
-    time.sleep(PAUSE)
-    began = time.perf_counter()
-    _, headers = server.call(name, {"name": "Ada"})
-    took = 1000 * (time.perf_counter() - began)
-    if headers["dayfly-cold"] != "true":
-        raise RuntimeError("a call after a recycle was not cold")
-    inside = next(part for part in headers["server-timing"].split(", ") if part.startswith("cold"))
-    return took, float(inside.partition("dur=")[2])
+    """(milliseconds of a call after a recycle, those of its Server-Timing's cold part).
+
+    The autoscaler may restore its reserve between the two; such a call is no sample. Raises RuntimeError if that does not end.
+    """
+    for _ in range(10):
+        server.recycle(name)
+        time.sleep(PAUSE)
+        began = time.perf_counter()
+        _, headers = server.call(name, {"name": "Ada"})
+        took = 1000 * (time.perf_counter() - began)
+        if headers["dayfly-cold"] == "true":
+            inside = next(part for part in headers["server-timing"].split(", ") if part.startswith("cold"))
+            return took, float(inside.partition("dur=")[2])
+    raise RuntimeError("ten calls after a recycle were not cold")
 
 
 def sustained(server: site.Site, seconds: float) -> float:
