@@ -27,7 +27,7 @@ def runnable(page: Path) -> list[Block]:
     return [block for block in blocks(page) if not block.reason and block.language != "text"]
 
 
-@pytest.mark.parametrize("page", filter(runnable, PAGES), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*filter(runnable, PAGES)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_follow_the_page(page: Path) -> None:
     found = runnable(page)
     if page.stem in NEED_ISOLATION and not ISOLATED:
