@@ -187,7 +187,7 @@ def draw_burst(burst: dict[str, list[list[float]]], folder: Path) -> None:
     top = max(instances)
     peak = at[instances.index(top)]
     last = max(moment for moment, calls in zip(at, flying, strict=True) if calls == max(flying))
-    axes.text(last + 1, max(flying) * 0.55, "calls under way", color=BLUE)
+    axes.text(last + 1.6, max(flying) * 0.55, "calls under way", color=BLUE)
     axes.text(peak + 12, top + 0.4, "instances", color=RED)
     axes.set(xlabel="seconds", ylabel="calls, instances", ylim=(0, top + 2.5), xlim=(0, 130))
     requests, billed, _ = burst["usage"][0]
