@@ -19,7 +19,7 @@ from .site import Site, opened
 from .snippets import PAGES, ROOT, Block, blocks, steps
 
 LISTED = 3  # blocks that are not run; more of them, and pages rot unseen
-NEED_ISOLATION = {"isolation", "operating"}  # pages that show what isolation does
+NEED_ISOLATION = {"dialects", "isolation", "operating"}  # pages that show what isolation does, or start a server by its class
 ISOLATED = not any(protection.required and protection.state == "off" for protection in probe())
 
 
