@@ -8,6 +8,7 @@ import pytest
 
 from dayfly.auth.tokens import new_token
 from dayfly.config import Settings
+from dayfly.gateway.limits import EdgeLimits
 from tests.support.site import Site, running
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +29,23 @@ async def test_with_a_token_nothing_goes_without_it(tmp_path_factory: pytest.Tem
         site.http.headers["authorization"] = f"Bearer {token}"
         await site.deploy("x", SOURCE)
         assert (await site.call("x")).json() == 1
+        await site.deploy("web", "def handler(request, context):\n    return sorted(request.headers.keys())\n", flavour="http")
+        seen = (await site.http.post("/fn/default/web", headers={"x-mine": "1"})).text
+        assert "x-mine" in seen
+        assert "authorization" not in seen, "the token is not the function's business"
+
+
+async def test_without_a_login_a_functions_own_authorization_reaches_it(site: Site) -> None:
+    await site.deploy("own", "def handler(request, context):\n    return request.headers['authorization']\n", flavour="http")
+    answer = await site.http.post("/fn/default/own", headers={"authorization": "Basic dTpw"})
+    assert "Basic dTpw" in answer.text
+
+
+async def test_the_body_limit_is_the_servers_setting(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with running(tmp_path_factory.mktemp("b"), edge=EdgeLimits(body_bytes=10 << 20)) as site:
+        await site.deploy("size", "def handler(request, context):\n    return str(len(request.body))\n", flavour="http")
+        assert (await site.http.post("/fn/default/size", content=b"x" * (9 << 20))).text == str(9 << 20)
+        assert (await site.http.post("/fn/default/size", content=b"x" * (11 << 20))).status_code == 413
 
 
 async def test_any_address_but_loopback_needs_a_token() -> None:

@@ -164,6 +164,7 @@ def answer(stream: int, head: object, kind: int = frames.RESPONSE, end: bool = T
         struct.pack("<IIB", MAX_PAYLOAD + 1, 1, frames.DATA),
         frames.encode(0, 1),
         frames.encode(frames.REQUEST, 1),
+        frames.encode(frames.CANCEL, 0),
         frames.encode(frames.DATA, 1, b"before the head"),
         answer(9, {}),
         answer(1, {}) + answer(1, {}),

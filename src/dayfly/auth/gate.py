@@ -51,6 +51,11 @@ class Gate:
         self._ours: set[str] = set()  # authorities (with port) that were found to be ours
         self._near = {""}  # peers that were found to be on this machine; a Unix socket has no address
 
+    @property
+    def asks_login(self) -> bool:
+        """Whether callers show this server's own token."""
+        return self._login
+
     def authenticate(self, headers: Headers, host: str, peer: str, method: str) -> Identity:
         """Who calls a function. `host` is the Host header, `peer` the client's address.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -69,6 +69,11 @@ class Dispatch(Protocol):
 class Gate(Protocol):
     """Who sends a request: `auth.gate.Gate`. Headers, host, peer, method; raises Unauthenticated or Forbidden."""
 
+    @property
+    def asks_login(self) -> bool:
+        """Whether callers show this server's own token."""
+        ...
+
     def authenticate(self, headers: Sequence[tuple[bytes, bytes]], host: str, peer: str, method: str, /) -> Identity:
         """Of a call, on the fast lane."""
         ...
@@ -76,6 +81,10 @@ class Gate(Protocol):
     def control(self, headers: Sequence[tuple[bytes, bytes]], host: str, peer: str, method: str, /) -> Identity:
         """Of everything else."""
         ...
+
+
+REMEMBERED: Final = 4096  # requests' targets whose route is kept
+REMEMBERED_PATH: Final = 256  # bytes of one
 
 
 class Match(msgspec.Struct):
@@ -106,6 +115,7 @@ class Edge:
     ) -> None:
         self.dispatch = dispatch
         self.authenticate = gate.authenticate
+        self.asks_login = gate.asks_login
         self.control = gate.control
         self.limits = limits
         self.perform = perform
@@ -113,12 +123,25 @@ class Edge:
         # The most particular mount first: by host, then by the length of the prefix.
         mine.sort(key=lambda pair: (not pair[0].hosts, -len(pair[0].prefix)))
         self._mounts = mine
+        self._found: dict[tuple[str, str, str], Match] = {}
 
     def find(self, method: str, host: str, path: str) -> Match | None:
         """The mount and route of this request; None: no dialect knows the path.
 
-        Raises MethodNotAllowed (with `allow`) when a dialect knows the path but not for this method.
+        Raises WrongMethod when a dialect knows the path but not for this method. Routes never change while a server runs, so
+        what was found is remembered; nobody may change the parameters of a match.
         """
+        key = (method, host, path)
+        match = self._found.get(key)
+        if match is None:
+            match = self._find(method, host, path)
+            if match is not None and len(path) <= REMEMBERED_PATH:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[key] = match
+        return match
+
+    def _find(self, method: str, host: str, path: str) -> Match | None:
         for mount, router in self._mounts:
             if mount.hosts and not _host_matches(mount.hosts, host):
                 continue

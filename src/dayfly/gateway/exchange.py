@@ -79,6 +79,9 @@ class Exchange:
             self._identity = self.protocol.edge.authenticate(
                 self.head.headers, self.head.host, self.head.peer, self.head.method
             )
+            if self.protocol.edge.asks_login:
+                # The token has done its work; a function must never see it.
+                self.head.headers = [field for field in self.head.headers if field[0] != b"authorization"]
             if self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body):
                 invoke = self._decode(b"")
                 if invoke.mode is Mode.SYNC and not invoke.idempotency_key and self.protocol.edge.dispatch.streams(invoke):

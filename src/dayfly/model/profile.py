@@ -7,6 +7,8 @@ from msgspec import Struct
 from .function import MiB
 from .names import NAME_PATTERN
 
+UNBOUNDED = 1 << 62  # the server's own limit counts alone
+
 
 class Profile(Struct, frozen=True, kw_only=True):
     """Defaults, limits and habits of one dialect."""
@@ -27,4 +29,4 @@ class Profile(Struct, frozen=True, kw_only=True):
     log_format: str = "text"  # or json
 
 
-NATIVE = Profile(name="native")
+NATIVE = Profile(name="native", payload_limit=UNBOUNDED, async_payload_limit=UNBOUNDED)

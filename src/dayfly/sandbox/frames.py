@@ -50,6 +50,8 @@ FAILED: Final = 7
 REFUSED: Final = 8
 END: Final = 0x80
 
+_FROM_INSTANCE: Final = frozenset((DATA, RESPONSE, ERROR, READY, FAILED, REFUSED))
+
 _pack = HEADER.pack
 _unpack = HEADER.unpack_from
 
@@ -106,7 +108,7 @@ class Parser:
             plain = kind & 0x7F
             if length > MAX_PAYLOAD or (plain != DATA and length > MAX_HEAD):
                 raise ProtocolViolation(f"a frame of {length} bytes is over the limit")
-            if not RESPONSE <= plain <= REFUSED and plain != DATA:
+            if plain not in _FROM_INSTANCE:
                 raise ProtocolViolation(f"frame kind {plain} is not one an instance may send")
             start = at + HEADER_SIZE
             end = start + length
