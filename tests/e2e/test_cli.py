@@ -245,12 +245,14 @@ def test_dev_brings_its_own_server_and_takes_it_along(data: Path, source: Path) 
     with run.start("dev", str(source)) as session:
         assert session.stderr is not None
         assert session.stdout is not None
-        for line in session.stderr:
-            if "revision 1 is live" in line:
-                break
-        assert run("invoke", "hello", "-d", '{"name": "dev"}').out == '{"hello":"dev","version":1}'
-        assert "called with {'name': 'dev'}" in session.stdout.readline()
-        session.send_signal(signal.SIGINT)
+        try:
+            for line in session.stderr:
+                if "revision 1 is live" in line:
+                    break
+            assert run("invoke", "hello", "-d", '{"name": "dev"}').out == '{"hello":"dev","version":1}'
+            assert "called with {'name': 'dev'}" in session.stdout.readline()
+        finally:
+            session.send_signal(signal.SIGINT)
         session.stderr.read()
     assert session.returncode == 0
     assert run("status").code == 3
