@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from dayfly.build.packages import PackageStore
 from dayfly.build.watch import bounded
 from dayfly.errors import BuildFailed, NotFound
 from dayfly.model.function import Artifact, Config, Mount
-from dayfly.sandbox.node.interpreters import find
+from dayfly.sandbox.node.interpreters import Interpreter
 from dayfly.sandbox.port import JobResult, JobSpec, Sandbox
 from dayfly.testing.clock import FakeClock
 
@@ -57,8 +58,15 @@ def store(tmp_path: Path) -> PackageStore:
     return store
 
 
+# The jobs are scripted, so what this machine has does not matter.
+INTERPRETERS = {
+    name: Interpreter(name=name, version=version, executable=sys.executable, prefix="/usr")
+    for name, version in [*((f"python3.{minor}", f"3.{minor}.1") for minor in range(8, 14)), ("node", "20.0.0")]
+}
+
+
 def builder(store: PackageStore, jobs: Jobs) -> Builder:
-    return Builder(store, cast(Sandbox, jobs), find(), machine=Machine({}, store.root))
+    return Builder(store, cast(Sandbox, jobs), INTERPRETERS, machine=Machine({}, store.root))
 
 
 async def build(store: PackageStore, jobs: Jobs, files: dict[str, str], config: Config = PYTHON) -> Artifact:
@@ -86,7 +94,7 @@ async def test_dependencies_are_installed_in_a_bounded_job_and_mounted(store: Pa
     artifact = await build(store, jobs, HANDLER | {"requirements.txt": "six\n"})
     (job,) = jobs.jobs
     assert job.network
-    assert job.argv[0] == find()["python3.11"].executable
+    assert job.argv[0] == INTERPRETERS["python3.11"].executable
     assert not job.readable
     assert [inside for _, inside in job.writable] == ["/build"]
     assert artifact.mounts[1].target == "/var/deps"
