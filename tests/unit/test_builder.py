@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
