@@ -140,7 +140,7 @@ class ScaleLoop:
     def _over(self, scale: _Scale, now: float) -> bool:
         """Whether nothing of this revision is left to look after."""
         group = scale.group
-        if group.instances or group.waiting or group.load.level > 0 or not scale.history.idle:
+        if group.instances or group.waiting or group.load.level > 0:
             return False
         if not group.reachable or scale.idle_from is None:
             return True
