@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,7 @@ async def test_a_job_that_puts_a_link_for_its_outcome_gets_nothing(store: Packag
     assert (outside / "secret").exists()
 
 
+@pytest.mark.skipif(shutil.which("npm") is None, reason="this machine has no npm")
 async def test_node_installs_by_lock_file_and_without_scripts_of_its_own(store: PackageStore) -> None:
     seen: list[tuple[str, dict[str, object]]] = []
 
