@@ -342,6 +342,21 @@ async def test_recycling_makes_the_next_call_cold_and_harms_no_running_one() -> 
     assert len(desk.sandbox.boxes) == 2
 
 
+async def test_recycling_at_the_maximum_stays_within_it_and_the_queue_is_served_after() -> None:
+    desk = Desk(revision(max_instances=1))
+    running = desk.call()
+    desk.sandbox.boxes[0].ready()
+    waiting = desk.call()
+    desk.group.recycle()
+    desk.group.reserve(1)
+    assert len(desk.sandbox.boxes) == 1, "the one that ends with its call still counts"
+    desk.sandbox.boxes[0].answer()
+    desk.sandbox.boxes[1].ready()
+    desk.sandbox.boxes[1].answer()
+    assert running.endings == waiting.endings == 1
+    assert waiting.failures == []
+
+
 async def test_a_full_machine_evicts_somebody_elses_idle_instance() -> None:
     desk = Desk(limits=Limits(instances=1))
     desk.call()

@@ -116,6 +116,7 @@ class Group:
         if instance.state is State.DRAINING:
             if instance.inflight == 0:
                 self.pool.stop(instance)
+                self.start_for_waiting()  # its place under the maximum is free now
             return
         if self.waiting:
             waiter = self._next()
@@ -159,14 +160,14 @@ class Group:
 
     def reserve(self, wanted: int) -> None:
         """Start instances ahead of need until `wanted` are alive (within the maximum and the machine's room)."""
-        for _ in range(min(wanted, self.config.max_instances) - self.alive):
+        for _ in range(wanted - self.alive):
             if not self.pool.start(self):
                 return
 
     def start_for_waiting(self) -> None:
         """Start instances for waiting calls that no starting instance will serve."""
         need = len(self.waiting) - self.gave_up - self.starting * self.config.concurrency
-        while need > 0 and len(self.instances) < self.config.max_instances:
+        while need > 0:
             if not self.pool.start(self):
                 if not self.instances:
                     self._refuse_all(
@@ -224,29 +225,31 @@ class Group:
         """A start has failed: broken code fails everybody who waits for it, a lost instance only the first."""
         if isinstance(error, InitFailed) and not self.instances:
             self._refuse_all(error)
-            return
-        waiter = self._next()
-        if waiter is not None:
-            self.load.add(-1, self.pool.clock.monotonic())
-            waiter.refused(error)
+        else:
+            self._refuse_next(error)
 
     def _refuse_all(self, error: DayflyError) -> None:
-        while (waiter := self._next()) is not None:
-            self.load.add(-1, self.pool.clock.monotonic())
-            waiter.refused(error)
+        while self._refuse_next(error):
+            pass
+
+    def _refuse_next(self, error: DayflyError) -> bool:
+        """Tell the head of the queue; False if nobody waits."""
+        waiter = self._next()
+        if waiter is None:
+            return False
+        self.load.add(-1, self.pool.clock.monotonic())
+        waiter.refused(error)
+        return True
 
     def retire(self, instance: Instance) -> None:
         """Take no new call; end now if idle, else with the last call."""
         self.free.discard(instance)
         if instance.state is State.IDLE:
             self.pool.stop(instance)
-        elif instance.state in (State.BUSY, State.STARTING):
-            starting = instance.state is State.STARTING
+        elif instance.state is State.BUSY:
             instance.move(State.DRAINING)
-            if starting:
-                self.starting -= 1
-                self.pool.started(instance)
-                self.pool.stop(instance)
+        elif instance.state is State.STARTING:
+            self.kill(instance)
 
     def kill(self, instance: Instance) -> None:
         """End it now, whatever it is doing (a call that ran out of time took it hostage)."""

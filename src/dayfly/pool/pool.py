@@ -62,8 +62,9 @@ class Pool:
     # --- starting ------------------------------------------------------------------------------------------------
 
     def start(self, group: Group) -> bool:
-        """Start one more instance of the group, now or when its turn comes. False: there is no room."""
-        if not self._make_room(group):
+        """Start one more instance of the group, now or when its turn comes. False: it has its maximum, those that end with
+        their last call included, or there is no room."""
+        if len(group.instances) >= group.config.max_instances or not self._make_room(group):
             return False
         now = self.clock
         instance = Instance(new_id(), group, group.config.concurrency, now.now(), now.monotonic())
