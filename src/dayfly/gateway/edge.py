@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ..actions import Invoke
-from ..dialects.hook import Head, Mount, Reply, Route
+from ..dialects.hook import Mount, Reply, Route
 from ..dialects.routing import Router
 from ..errors import DayflyError, MethodNotAllowed
 from ..model.call import Result
@@ -159,12 +159,6 @@ class Edge:
                 raise WrongMethod(mount, method, sorted(found))
             return Match(mount, found[0], found[1])
         return None
-
-    def fault(self, mount: Mount | None, head: Head, error: DayflyError) -> Reply:
-        """The error in the words of the dialect, or as a problem document."""
-        if mount is not None:
-            return mount.dialect.fault(head, error)
-        return problem(error)
 
 
 def _host_matches(hosts: tuple[str, ...], host: str) -> bool:

@@ -200,7 +200,7 @@ class Exchange:
             self.answered = True
             self.protocol.abort()
             return
-        self._whole(self.protocol.edge.fault(self.match.mount, self.head, error))
+        self._whole(self.match.mount.dialect.fault(self.head, error))
 
     def _whole(self, reply: Reply) -> None:
         body = b"" if self.head.method == "HEAD" or reply.status in (204, 304) else reply.body

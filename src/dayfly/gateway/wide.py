@@ -44,9 +44,9 @@ class WideLane:
             outcome = await self._edge.perform(action, identity)
             reply = match.route.encode(head, action, outcome)
         except DayflyError as error:
-            reply = self._edge.fault(match.mount, head, error)
+            reply = match.mount.dialect.fault(head, error)
         except Exception as error:
-            reply = self._edge.fault(match.mount, head, Internal(f"{type(error).__name__} while {head.method} was performed"))
+            reply = match.mount.dialect.fault(head, Internal(f"{type(error).__name__} while {head.method} was performed"))
             await _answer(send, reply)
             raise
         await _answer(send, reply)

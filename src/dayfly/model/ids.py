@@ -32,9 +32,3 @@ def new_id() -> str:
 def id_time(identifier: str) -> float:
     """Seconds since the epoch at which `new_id` made the identifier."""
     return int(identifier[:12], 16) / 1000.0
-
-
-def dashed(identifier: str) -> str:
-    """The same id in the 8-4-4-4-12 form."""
-    i = identifier
-    return f"{i[:8]}-{i[8:12]}-{i[12:16]}-{i[16:20]}-{i[20:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..model.instance import TRANSITIONS, IllegalTransition, InstanceInfo, State
@@ -20,7 +19,6 @@ class Instance:
         "calls",
         "created",
         "created_mono",
-        "exit",
         "fresh",
         "group",
         "id",
@@ -29,7 +27,6 @@ class Instance:
         "init_s",
         "measured",
         "memory_kb",
-        "on_gone",
         "ready_mono",
         "slots",
         "state",
@@ -52,9 +49,7 @@ class Instance:
         self.memory_kb = 0
         self.measured = 0.0  # monotonic; when `memory_kb` was
         self.used = 0.0  # the evictor's clock when a call ended here last
-        self.exit: Exit | None = None
         self.box: Box  # set by the group as soon as the sandbox has made it
-        self.on_gone: Callable[[], None] | None = None
 
     def move(self, state: State) -> None:
         """Change state; raises IllegalTransition on a move that does not exist."""
@@ -67,7 +62,6 @@ class Instance:
         self.group.on_ready(self)
 
     def on_exit(self, exit: Exit) -> None:
-        self.exit = exit
         self.group.on_exit(self, exit)
 
     def info(self) -> InstanceInfo:

@@ -44,19 +44,10 @@ _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the program of `work` (see `worker.main`) until the process is killed. Never returns."""
-    try:
-        status = _main(work, listen_fd)
-    except BaseException as error:
-        os.write(2, f"dayfly: the bridge failed: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
-        status = 70
-    os._exit(status)
+    process.run("bridge", _serve, work, listen_fd)
 
 
-def _main(work: dict[str, Any], listen_fd: int) -> int:
-    listener = socket.socket(fileno=listen_fd)
-    listener.setblocking(True)
-    os.set_inheritable(listen_fd, False)
-    process.settle(work)
+def _serve(work: dict[str, Any], listener: socket.socket) -> int:
     port = PORT if os.getpid() == 1 else _free_port()
     limit = int(work.get("concurrency") or 1)
     started = time.perf_counter()

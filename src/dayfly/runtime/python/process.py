@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -36,6 +38,20 @@ def environment(work: dict[str, Any]) -> dict[str, str]:
     }
     base.update(work.get("env") or {})
     return base
+
+
+def run(what: str, serve: Callable[[dict[str, Any], socket.socket], int], work: dict[str, Any], listen_fd: int) -> NoReturn:
+    """Settle this process, let it serve calls, and end it with the status that `serve` returns; 70 if it fails itself."""
+    try:
+        listener = socket.socket(fileno=listen_fd)
+        listener.setblocking(True)
+        os.set_inheritable(listen_fd, False)
+        settle(work)
+        status = serve(work, listener)
+    except BaseException as error:
+        os.write(2, f"dayfly: the {what} failed: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
+        status = 70
+    os._exit(status)
 
 
 def settle(work: dict[str, Any]) -> None:

@@ -48,19 +48,10 @@ _loads = json.JSONDecoder().decode
 
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the function described by `work` until the process is killed. Never returns."""
-    try:
-        status = _main(work, listen_fd)
-    except BaseException as error:
-        os.write(2, f"dayfly: the runtime failed: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
-        status = 70
-    os._exit(status)
+    process.run("runtime", _serve, work, listen_fd)
 
 
-def _main(work: dict[str, Any], listen_fd: int) -> int:
-    listener = socket.socket(fileno=listen_fd)
-    listener.setblocking(True)
-    os.set_inheritable(listen_fd, False)
-    process.settle(work)
+def _serve(work: dict[str, Any], listener: socket.socket) -> int:
     sys.modules["dayfly_sdk"] = sdk
     limit = int(work.get("concurrency") or 1)
     tag = output.Tag() if limit == 1 else ContextTag()

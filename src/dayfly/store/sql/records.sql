@@ -48,8 +48,3 @@ SELECT coalesce(sum(requests), 0), coalesce(sum(billed_ms), 0), coalesce(sum(mb_
        coalesce(sum(errors), 0), coalesce(sum(cold_starts), 0)
 FROM usage
 WHERE namespace = :namespace AND (:function = '' OR function = :function) AND hour >= :first AND hour < :end;
-
--- name: usage_hours
-SELECT function, hour, requests, billed_ms, mb_ms, cpu_us, errors, cold_starts FROM usage
-WHERE namespace = :namespace AND (:function = '' OR function = :function) AND hour >= :first AND hour < :end
-ORDER BY function, hour;

@@ -1,4 +1,4 @@
--- Namespaces, functions, revisions, secrets, packages.
+-- Namespaces, functions, revisions, secrets.
 
 -- name: namespace_put
 INSERT INTO namespaces (name, created) VALUES (:name, :created) ON CONFLICT DO NOTHING;
@@ -33,17 +33,6 @@ SELECT namespace, function, number, digest, body, created FROM revisions ORDER B
 SELECT namespace, function, number, digest, body, created FROM revisions
 WHERE namespace = :namespace AND function = :function ORDER BY number DESC;
 
--- name: revision_one
-SELECT namespace, function, number, digest, body, created FROM revisions
-WHERE namespace = :namespace AND function = :function AND number = :number;
-
--- name: revision_by_digest
-SELECT namespace, function, number, digest, body, created FROM revisions
-WHERE namespace = :namespace AND function = :function AND digest = :digest;
-
--- name: revision_next
-SELECT coalesce(max(number), 0) + 1 FROM revisions WHERE namespace = :namespace AND function = :function;
-
 -- name: revision_delete
 DELETE FROM revisions WHERE namespace = :namespace AND function = :function AND number = :number;
 
@@ -62,9 +51,3 @@ SELECT name, updated FROM secrets WHERE namespace = :namespace ORDER BY name;
 
 -- name: secret_values
 SELECT name, value FROM secrets WHERE namespace = :namespace ORDER BY name;
-
--- name: package_put
-INSERT INTO packages (digest, size, files, created) VALUES (:digest, :size, :files, :created) ON CONFLICT DO NOTHING;
-
--- name: package_one
-SELECT digest, size, files, created FROM packages WHERE digest = :digest;

@@ -32,13 +32,6 @@ CREATE TABLE secrets (
     PRIMARY KEY (namespace, name)
 ) WITHOUT ROWID;
 
-CREATE TABLE packages (
-    digest  TEXT PRIMARY KEY,
-    size    INTEGER NOT NULL,
-    files   INTEGER NOT NULL,
-    created REAL NOT NULL
-) WITHOUT ROWID;
-
 -- Records. Rows come in by the hundred, in one statement, from a JSON array; the columns beside `body` are what is searched for.
 
 CREATE TABLE invocations (
