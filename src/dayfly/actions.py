@@ -6,7 +6,7 @@ the outcome named in its docstring, or raises from `dayfly.errors`. An action is
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, field
 
@@ -241,6 +241,43 @@ class ListInstances(Action, frozen=True, kw_only=True):
     """-> Page of model.instance.InstanceInfo"""
 
     function: str = ""
+
+
+# --- what dialects keep --------------------------------------------------------------------------------------------------
+
+
+class PutDocument(Action, frozen=True, kw_only=True):
+    """Make or replace a document. -> model.document.Document
+
+    `expect` is the version that must be there (0: none); else errors.Conflict. None: whatever is there.
+    """
+
+    kind: str
+    name: str
+    body: dict[str, Any]
+    expect: int | None = None
+
+
+class GetDocument(Action, frozen=True, kw_only=True):
+    """-> model.document.Document"""
+
+    kind: str
+    name: str
+
+
+class ListDocuments(Action, frozen=True, kw_only=True):
+    """-> Page of model.document.Document, by name"""
+
+    kind: str
+    prefix: str = ""
+
+
+class DeleteDocument(Action, frozen=True, kw_only=True):
+    """-> None"""
+
+    kind: str
+    name: str
+    expect: int | None = None
 
 
 # --- outcomes that are not nouns ---------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
     token: str = ""  # given from outside; else the one in DATA/token, where one is required
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
-    listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name
+    dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
+    listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
+    spare_listeners: dict[str, int] = {}  # the same, but the server does without where the port is taken
     shutdown_grace_s: float = 10.0  # calls under way may end
     orphan_grace_s: float = 30.0  # instances outlive a killed server for so long
     edge: EdgeLimits = EdgeLimits()

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
@@ -34,7 +35,8 @@ from .calls.dispatcher import Dispatcher
 from .calls.history import History
 from .clock import Clock, SystemClock
 from .config import Settings
-from .dialects.hook import Mount
+from .dialects.hook import Mount, View
+from .dialects.mounts import mounts as built_in
 from .errors import Conflict, DayflyError
 from .events.delivery import Delivery
 from .events.queue import AsyncQueue
@@ -46,7 +48,7 @@ from .model.function import Revision
 from .model.identity import LOCAL, Identity
 from .model.instance import State
 from .model.package import Package
-from .model.profile import NATIVE, Profile
+from .model.profile import Profile
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
@@ -56,9 +58,11 @@ from .pool.census import Census
 from .pool.pool import Pool
 from .pool.warm import warm
 from .registry.deploy import Deployer
+from .registry.documents import Documents
 from .registry.functions import Functions
 from .registry.namespaces import Namespaces
 from .registry.registry import Registry
+from .registry.view import RegistryView
 from .sandbox.node.client import NodeSandbox
 from .sandbox.node.interpreters import find as find_interpreters
 from .sandbox.node.interpreters import runtimes
@@ -75,16 +79,22 @@ TIDY_EVERY = 1800.0  # seconds
 class Server:
     """One server on one data folder. `open` returns when it listens; `close` when nothing of it is left."""
 
-    def __init__(self, settings: Settings, *, mounts: tuple[Mount, ...] = (), clock: Clock | None = None) -> None:
-        """`mounts`: dialects beside the native one."""
+    def __init__(
+        self, settings: Settings, *, mounts: Sequence[Mount | Callable[[View], Mount]] = (), clock: Clock | None = None
+    ) -> None:
+        """`mounts`: dialects beside the native one and those that the settings name."""
         self.settings = settings
         self.clock = clock or SystemClock()
         data = settings.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(data)
-        profiles = (NATIVE, *(mount.dialect.profile for mount in mounts))
         self.store = SqliteStore(data / "dayfly.db")
-        self.registry = Registry(self.store, profiles)
+        self.registry = Registry(self.store)
+        self.documents = Documents(self.store, self.registry, self.clock)
+        view = RegistryView(self.registry, self.documents)
+        given = (mount if isinstance(mount, Mount) else mount(view) for mount in mounts)
+        self._mounts = (Mount(dialect=NATIVE_CALLS), *given, *built_in(settings.dialects, view))
+        self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
         self.recorder = Recorder(self.store, self.clock)
         self.logs = LogStore(self.store, self.clock)
         self.queue = AsyncQueue(self.store, self.clock)
@@ -96,7 +106,7 @@ class Server:
             clock=self.clock,
             grace=settings.orphan_grace_s,
         )
-        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed)
+        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed, self.documents.forget)
         self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
@@ -117,7 +127,6 @@ class Server:
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
         self._admission = Admission(self.dispatcher, self.queue.enqueue, _check, self.clock)
-        self._mounts = (Mount(dialect=NATIVE_CALLS), *mounts)
         self.token = ""
         self.listeners: dict[str, Listener] = {}
         self._healthy = False
@@ -135,7 +144,7 @@ class Server:
         return metrics
 
     def _performers(self) -> dict[type, Any]:
-        functions, namespaces, history = self.functions, self.namespaces, self.history
+        functions, namespaces, history, documents = self.functions, self.namespaces, self.history, self.documents
         return {
             a.Invoke: self._invoke,
             a.CancelInvocation: history.cancel,
@@ -164,6 +173,10 @@ class Server:
             a.DeleteSecret: namespaces.delete_secret,
             a.GetUsage: history.usage,
             a.ListInstances: history.instances,
+            a.PutDocument: documents.put,
+            a.GetDocument: documents.get,
+            a.ListDocuments: documents.list,
+            a.DeleteDocument: documents.delete,
         }
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -176,6 +189,7 @@ class Server:
         await self.store.open()
         await self.registry.load()
         await self.namespaces.load()
+        await self.documents.load()
         await self.recorder.open()
         await self.logs.open()
         await asyncio.to_thread(self.packages.open)
@@ -193,7 +207,8 @@ class Server:
         keyring = None
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
-            keyring = Keyring({self.token: Identity(name="owner")})
+            owner = Identity(name="owner")
+            keyring = Keyring({self.token: owner}, {"dayfly": (self.token.encode(), owner)})
         gate = Gate(keyring, hosts=(*settings.hosts, *(host for mount in self._mounts for host in mount.hosts)))
         app = create_app(
             self.platform.perform,
@@ -203,11 +218,19 @@ class Server:
             healthy=lambda: self._healthy,
             runtimes=runtimes(),
         )
-        for name, port in {"": settings.port, **settings.listeners}.items():
+        for name, port in ({"": settings.port} | settings.spare_listeners | settings.listeners).items():
             edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
-            listener = Listener(edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s)
+            try:
+                listener = Listener(edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s)
+            except Conflict as error:
+                if name in settings.listeners or name not in settings.spare_listeners:
+                    raise
+                log.warning("no listener for %s: %s", name, error.detail)
+                continue
             self.listeners[name] = listener
             await listener.open()
+            if name:
+                log.info("%s answers on http://%s:%d", name, settings.host, listener.port)
         self._healthy = True
 
     @property

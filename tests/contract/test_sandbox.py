@@ -670,4 +670,5 @@ async def _ended(pid: int) -> None:
 
 
 def _groups(instance: str) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"**/{instance}"))
+    # Not `glob`: it raises where a folder goes while it looks, and others on this machine come and go.
+    return [Path(at, instance) for at, below, _ in os.walk("/sys/fs/cgroup") if instance in below]

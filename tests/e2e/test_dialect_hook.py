@@ -9,6 +9,7 @@ import pytest
 
 from dayfly.dialects.hook import Mount
 from tests.support.echo_dialect import ECHO
+from tests.support.signed_dialect import signature, signed
 from tests.support.site import Site, running
 
 pytestmark = pytest.mark.anyio
@@ -94,3 +95,31 @@ async def test_its_calls_are_counted_like_all_others(site: Site) -> None:
     async with httpx2.AsyncClient() as http:
         await http.post(f"{site.url}/echo/call/Greet", content=b"1")
     assert (await site.api("GET", "/usage", params={"function": "Greet"}))["requests"] == before + 1
+
+
+TOKEN = "dft_" + "s" * 43
+
+
+async def test_a_dialect_that_signs_keeps_notes_and_looks_them_up(tmp_path_factory: pytest.TempPathFactory) -> None:
+    data = tmp_path_factory.mktemp("signed")
+    own = {"authorization": f"Bearer {TOKEN}"}
+    async with running(data, (lambda view: Mount(dialect=signed(view), prefix="/signed"),), token=TOKEN) as site:
+        put = {"code": {"files": {"handler.py": "def handler(event, context):\n    return event\n"}}}
+        assert (await site.http.put("/v1/namespaces/default/functions/f", json=put, headers=own)).status_code == 201
+
+        async def ask(method: str, path: str, body: bytes, secret: str = TOKEN) -> tuple[int, str]:
+            headers = {"x-key": "dayfly", "x-sign": signature(secret, body)}
+            response = await site.http.request(method, path, content=body, headers=headers)
+            return response.status_code, response.text
+
+        assert await ask("POST", "/signed/f", b"1") == (200, "-:1")
+        assert await ask("PUT", "/signed/notes/f", b"hm") == (201, "1 owner")
+        assert await ask("PUT", "/signed/notes/f", b"aha") == (201, "2 owner")
+        assert await ask("POST", "/signed/f", b"1") == (200, "aha:1")
+        for method, path in (("POST", "/signed/f"), ("PUT", "/signed/notes/f")):
+            assert (await ask(method, path, b"1", secret="wrong"))[0] == 401
+            assert (await site.http.request(method, path, content=b"1")).status_code == 401, "no signature, no token"
+        assert (await ask("PUT", "/signed/notes/nobody", b"x"))[0] == 404
+        assert (await site.http.post("/signed/f", content=b"2", headers=own)).text == "aha:2", "the gate decides without one"
+    async with running(data, (lambda view: Mount(dialect=signed(view), prefix="/signed"),)) as site:
+        assert (await site.http.post("/signed/f", content=b"1")).text == "aha:1", "documents outlive the server; no login asked"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 
 from dayfly.config import Settings
-from dayfly.dialects.hook import Mount
+from dayfly.dialects.hook import Mount, View
 from dayfly.server import Server
 
 ISOLATION = "namespace" if os.geteuid() == 0 else "process"
@@ -63,7 +63,7 @@ class Site:
 
 
 @asynccontextmanager
-async def running(data: Path, mounts: tuple[Mount, ...] = (), **settings: Any) -> AsyncIterator[Site]:
+async def running(data: Path, mounts: Sequence[Mount | Callable[[View], Mount]] = (), **settings: Any) -> AsyncIterator[Site]:
     """A server on a free port of loopback; gone when the block ends."""
     server = Server(Settings(data=data, port=0, isolation=ISOLATION, shutdown_grace_s=2, **settings), mounts=mounts)
     await server.open()

@@ -18,12 +18,14 @@ Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
 
 _READS = frozenset(
     {
+        a.GetDocument,
         a.GetFunction,
         a.GetInvocation,
         a.GetResult,
         a.GetRevision,
         a.GetUsage,
         a.FollowLogs,
+        a.ListDocuments,
         a.ListFunctions,
         a.ListInstances,
         a.ListInvocations,
@@ -37,9 +39,11 @@ _CALLS = frozenset({a.Invoke, a.CancelInvocation, a.GetInvocation, a.GetResult})
 _CHANGES = frozenset(
     {
         a.DeleteAlias,
+        a.DeleteDocument,
         a.DeleteFunction,
         a.DeleteSecret,
         a.PutAlias,
+        a.PutDocument,
         a.PutFunction,
         a.PutPackage,
         a.PutSecret,

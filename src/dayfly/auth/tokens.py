@@ -87,9 +87,11 @@ def _check(path: Path, status: os.stat_result) -> None:
 
 
 class Keyring:
-    """Knows which token belongs to whom, without keeping the tokens."""
+    """Knows which token belongs to whom, without keeping the tokens (a secret that signs has to be kept)."""
 
-    def __init__(self, tokens: Mapping[str, Identity]) -> None:
+    def __init__(self, tokens: Mapping[str, Identity], signers: Mapping[str, tuple[bytes, Identity]] | None = None) -> None:
+        """`signers`: access key -> secret and holder."""
+        self._signers = dict(signers or {})
         self._holders = [(sha256(token.encode()).digest(), identity) for token, identity in tokens.items()]
 
     def identify(self, token: bytes) -> Identity | None:
@@ -100,3 +102,7 @@ class Keyring:
             if hmac.compare_digest(digest, expected):
                 found = identity
         return found
+
+    def secret(self, access_key: str) -> tuple[bytes, Identity] | None:
+        """The secret to an access key, for requests that are signed."""
+        return self._signers.get(access_key)

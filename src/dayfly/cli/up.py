@@ -47,6 +47,18 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _listen(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks DIALECT=PORT."""
+    from ..dialects.mounts import BUILT_IN
+
+    known = [built_in.name for built_in in BUILT_IN]
+    for one in given:
+        name, _, port = one.partition("=")
+        if name not in known or not (port == "off" or (port.isdigit() and 0 < int(port) < 65536)):
+            raise click.BadParameter(f"{one!r} is not DIALECT=PORT or DIALECT=off; dialects: {', '.join(known) or 'none'}.")
+    return given
+
+
 @click.command(
     epilog="\b\nExamples:\n  dayfly up\n  dayfly up --detach --data .dayfly\n  dayfly up --port 8001 --data second\n"
     "  DAYFLY_TOKEN=$(openssl rand -hex 16) dayfly up --host 0.0.0.0"
@@ -62,6 +74,14 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
 )
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name the server is called by.")
+@click.option(
+    "--listen",
+    "listen",
+    multiple=True,
+    metavar="DIALECT=PORT",
+    callback=_listen,
+    help="Port of a dialect's own listener, or `off`. By default the one its clients are used to, if that is free.",
+)
 @click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
 @click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
 @click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
@@ -100,6 +120,7 @@ def _settings(
     token: str,
     isolation: str,
     hosts: tuple[str, ...],
+    listen: tuple[str, ...],
     body_limit: int | None,
     max_instances: int | None,
     memory: int | None,
@@ -108,8 +129,21 @@ def _settings(
     from msgspec.structs import replace
 
     from ..config import Settings
+    from ..dialects.mounts import BUILT_IN
 
-    settings = Settings(host=host, port=port, data=data, token=token, isolation=isolation, hosts=hosts, ready_fd=ready_fd)
+    told = dict(one.split("=", 1) for one in listen)
+    settings = Settings(
+        host=host,
+        port=port,
+        data=data,
+        token=token,
+        isolation=isolation,
+        hosts=hosts,
+        ready_fd=ready_fd,
+        dialects=tuple(built_in.name for built_in in BUILT_IN),
+        listeners={name: int(to) for name, to in told.items() if to != "off"},
+        spare_listeners={built_in.name: built_in.port for built_in in BUILT_IN if built_in.name not in told},
+    )
     bounds = {"instances": max_instances, "memory_mb": memory}
     limits = replace(settings.limits, **{name: value for name, value in bounds.items() if value})
     edge = replace(settings.edge, body_bytes=body_limit << 20) if body_limit else settings.edge

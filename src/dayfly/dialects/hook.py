@@ -11,19 +11,29 @@ A route with `fast=True` decodes to `actions.Invoke`; its `encode` gets a `model
 only status and headers of the Reply are used and the function's body follows in pieces. With `streams=True` the request's body is not
 collected: `decode` gets b"" as soon as the head is there, and the body goes to the function as it arrives.
 
-All other routes take the wide lane; their action goes to `Platform.perform` and `encode` gets its outcome.
+All other routes take the wide lane. Where one action does it, it goes to `Platform.perform` and `encode` gets its outcome. Where it
+takes several, the route has a `handle` instead:
 
-A dialect is mounted on a listener of its own, on host names, or under a path prefix (see `Mount`).
+    await handle(head, params, body, do) -> Reply     `await do(action)` performs one for the caller, and raises what it raises
+
+Who sends a request is known before it is decoded and stands in `head.identity`. Systems that sign requests or use Basic
+authentication bring an `authenticate`; it is asked where the server demands a login.
+
+A dialect that has to look something up while it decodes is made by a function of a `View`. It is mounted on a listener of its own,
+on host names, or under a path prefix (see `Mount`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from ..errors import DayflyError
+from ..model.document import Document
+from ..model.function import Function, Revision
+from ..model.identity import Identity
 from ..model.profile import Profile
 
 
@@ -37,6 +47,7 @@ class Head(Struct):
     host: str = ""
     scheme: str = "http"
     peer: str = ""  # address of the client
+    identity: Identity | None = None  # who sends it; set before it is decoded
 
     def get(self, name: bytes, default: str = "") -> str:
         """The first header of that (lower-case) name, decoded as latin-1."""
@@ -54,21 +65,63 @@ class Reply(Struct):
     body: bytes = b""
 
 
+class View(Protocol):
+    """What a dialect may look at without waiting: this cell's own copy. Never raises; None for what is not there."""
+
+    def function(self, namespace: str, name: str) -> Function | None: ...
+
+    def functions(self, namespace: str) -> list[Function]: ...
+
+    def revision(self, namespace: str, name: str, qualifier: str = "") -> Revision | None:
+        """By number, alias or tag; empty: one that the traffic split picks."""
+        ...
+
+    def document(self, namespace: str, kind: str, name: str) -> Document | None: ...
+
+    def documents(self, namespace: str, kind: str, prefix: str = "") -> list[Document]: ...
+
+
+class Credentials(Protocol):
+    """Who holds what, for a dialect's `authenticate`."""
+
+    def identify(self, token: bytes) -> Identity | None:
+        """Whose token this is."""
+        ...
+
+    def secret(self, access_key: str) -> tuple[bytes, Identity] | None:
+        """The secret that a holder of this access key signs with (SigV4)."""
+        ...
+
+
 Params = Mapping[str, str]
+Do = Callable[[Any], Awaitable[Any]]
+Handle = Callable[[Head, Params, bytes, Do], Awaitable[Reply]]
+# Body is None while it is still under way (a streamed upload). None: the gate decides, as for native requests. Raises
+# errors.Unauthenticated or errors.Forbidden.
+Authenticate = Callable[[Head, bytes | None, Credentials], Identity | None]
 Decode = Callable[[Head, Params, bytes], Any]
 Encode = Callable[[Head, Any, Any], Reply]
 Fault = Callable[[Head, DayflyError], Reply]
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """`path` holds {name} for one segment and, at its end, {name...} for the rest (may be empty)."""
+    """`path` holds {name} for one segment and, at its end, {name...} for the rest (may be empty).
+
+    Either `decode` and `encode`, or `handle`.
+    """
 
     method: str  # "*" for any
     path: str
-    decode: Decode
-    encode: Encode
+    decode: Decode | None = None
+    encode: Encode | None = None
+    handle: Handle | None = None
     fast: bool = False
     streams: bool = False
+
+    def __post_init__(self) -> None:
+        translates = self.decode is not None and self.encode is not None
+        if translates == (self.handle is not None) or (self.fast and not translates):
+            raise ValueError(f"{self.method} {self.path}: a route has decode and encode, or a handle; a fast one translates")
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -76,6 +129,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     profile: Profile
     routes: tuple[Route, ...]
     fault: Fault
+    authenticate: Authenticate | None = None
 
 
 class Mount(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ..actions import Invoke
-from ..dialects.hook import Mount, Reply, Route
+from ..dialects.hook import Credentials, Head, Mount, Reply, Route
 from ..dialects.routing import Router
 from ..errors import DayflyError, MethodNotAllowed
 from ..model.call import Result
@@ -70,6 +70,11 @@ class Gate(Protocol):
     """Who sends a request: `auth.gate.Gate`. Headers, host, peer, method; raises Unauthenticated or Forbidden."""
 
     @property
+    def credentials(self) -> Credentials:
+        """For dialects that authenticate in their own way."""
+        ...
+
+    @property
     def asks_login(self) -> bool:
         """Whether callers show this server's own token."""
         ...
@@ -117,6 +122,7 @@ class Edge:
         self.authenticate = gate.authenticate
         self.asks_login = gate.asks_login
         self.control = gate.control
+        self._credentials = gate.credentials
         self.limits = limits
         self.perform = perform
         mine = [(mount, Router(mount.dialect.routes)) for mount in mounts if mount.listener == listener]
@@ -140,6 +146,26 @@ class Edge:
                     self._found.clear()
                 self._found[key] = match
         return match
+
+    def identify_caller(self, mount: Mount, head: Head, body: bytes | None) -> Identity:
+        """Who calls a function: by the dialect's own way, or by ours. `body` is None while it is still under way."""
+        if self.asks_login and mount.dialect.authenticate is not None:
+            identity = mount.dialect.authenticate(head, body, self._credentials)
+            if identity is not None:
+                return identity
+        identity = self.authenticate(head.headers, head.host, head.peer, head.method)
+        if self.asks_login:
+            # The token has done its work; a function must never see it.
+            head.headers = [field for field in head.headers if field[0] != b"authorization"]
+        return identity
+
+    def identify_manager(self, mount: Mount, head: Head, body: bytes) -> Identity:
+        """Who uses a dialect's control routes."""
+        if self.asks_login and mount.dialect.authenticate is not None:
+            identity = mount.dialect.authenticate(head, body, self._credentials)
+            if identity is not None:
+                return identity
+        return self.control(head.headers, head.host, head.peer, head.method)
 
     def _find(self, method: str, host: str, path: str) -> Match | None:
         for mount, router in self._mounts:

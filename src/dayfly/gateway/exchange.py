@@ -76,16 +76,14 @@ class Exchange:
         try:
             if length > self.limit:
                 raise self._too_large()
-            self._identity = self.protocol.edge.authenticate(
-                self.head.headers, self.head.host, self.head.peer, self.head.method
-            )
-            if self.protocol.edge.asks_login:
-                # The token has done its work; a function must never see it.
-                self.head.headers = [field for field in self.head.headers if field[0] != b"authorization"]
-            if self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body):
+            streams = self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body)
+            if streams or self.match.mount.dialect.authenticate is None:  # who signs a request signs its body, too
+                self._identify(None)
+            if streams:
                 invoke = self._decode(b"")
                 if invoke.mode is Mode.SYNC and not invoke.idempotency_key and self.protocol.edge.dispatch.streams(invoke):
                     self._invoke = invoke
+                    assert self._identity is not None
                     self._call = self.protocol.edge.dispatch.begin(invoke, self, self._identity, False)
         except DayflyError as error:
             self.on_failure(error)
@@ -99,8 +97,13 @@ class Exchange:
             limit=self.limit,
         )
 
+    def _identify(self, body: bytes | None) -> None:
+        self._identity = self.head.identity = self.protocol.edge.identify_caller(self.match.mount, self.head, body)
+
     def _decode(self, body: bytes) -> Invoke:
-        invoke: Invoke = self.match.route.decode(self.head, self.match.params, body)
+        decode = self.match.route.decode
+        assert decode is not None
+        invoke: Invoke = decode(self.head, self.match.params, body)
         return invoke
 
     def body(self, data: bytes) -> None:
@@ -134,6 +137,8 @@ class Exchange:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         dispatch = self.protocol.edge.dispatch
         try:
+            if self._identity is None:
+                self._identify(body)
             invoke = self._invoke = self._decode(body)
             assert self._identity is not None
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
@@ -167,7 +172,9 @@ class Exchange:
     def on_result(self, result: Result) -> None:
         if self.answered or self.protocol.gone:
             return
-        reply = self.match.route.encode(self.head, self._invoke, result)
+        encode = self.match.route.encode
+        assert encode is not None
+        reply = encode(self.head, self._invoke, result)
         if not result.streaming:
             self._whole(reply)
             return

@@ -5,11 +5,12 @@ It stands before the control API, which gets every request that no dialect knows
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from ..dialects.hook import Head, Reply
 from ..errors import DayflyError, Internal, TooLarge
-from .edge import Edge
+from .edge import Edge, Match
 
 
 class WideLane:
@@ -38,11 +39,13 @@ class WideLane:
             await self._fallback(scope, receive, send)
             return
         try:
-            identity = self._edge.control(head.headers, head.host, head.peer, head.method)
+            signs = self._edge.asks_login and match.mount.dialect.authenticate is not None
+            if not signs:  # nobody unknown makes us read a body
+                head.identity = self._edge.identify_manager(match.mount, head, b"")
             body = await self._collect(receive)
-            action = match.route.decode(head, match.params, body)
-            outcome = await self._edge.perform(action, identity)
-            reply = match.route.encode(head, action, outcome)
+            if signs:
+                head.identity = self._edge.identify_manager(match.mount, head, body)
+            reply = await self._reply(match, head, body)
         except DayflyError as error:
             reply = match.mount.dialect.fault(head, error)
         except Exception as error:
@@ -50,6 +53,20 @@ class WideLane:
             await _answer(send, reply)
             raise
         await _answer(send, reply)
+
+    async def _reply(self, match: Match, head: Head, body: bytes) -> Reply:
+        route, identity = match.route, head.identity
+        assert identity is not None
+
+        def do(action: Any) -> Awaitable[Any]:
+            return self._edge.perform(action, identity)
+
+        if route.handle is not None:
+            return await route.handle(head, match.params, body, do)
+        assert route.decode is not None
+        assert route.encode is not None
+        action = route.decode(head, match.params, body)
+        return route.encode(head, action, await do(action))
 
     async def _collect(self, receive: Any) -> bytes:
         limit = self._edge.limits.body_bytes

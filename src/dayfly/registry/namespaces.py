@@ -31,12 +31,21 @@ class Namespaces:
     Secret values are kept in memory as well: a cold start must not wait for the disk.
     """
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, secret_changed: Callable[[str, str], None]) -> None:
-        """`secret_changed(namespace, name)` is told so that instances with the old value are retired."""
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        secret_changed: Callable[[str, str], None],
+        deleted: Callable[[str], None],
+    ) -> None:
+        """`secret_changed(namespace, name)` is told so that instances with the old value are retired; `deleted(namespace)`, when
+        it is gone."""
         self._store = store
         self._registry = registry
         self._clock = clock
         self._secret_changed = secret_changed
+        self._deleted = deleted
         self._secrets: dict[str, dict[str, str]] = {}
 
     async def load(self) -> None:
@@ -90,9 +99,11 @@ class Namespaces:
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace stays")
         secrets = [("secret_delete", {"namespace": name, "name": secret}) for secret in self._secrets.get(name, {})]
-        await self._store.commit(*secrets, ("namespace_delete", {"name": name}), notes=[("namespace", name)])
+        documents = ("documents_delete", {"namespace": name})
+        await self._store.commit(*secrets, documents, ("namespace_delete", {"name": name}), notes=[("namespace", name)])
         self._registry.namespaces.pop(name, None)
         self._secrets.pop(name, None)
+        self._deleted(name)
 
     async def put_secret(self, action: PutSecret) -> SecretInfo:
         self._require(action.namespace)

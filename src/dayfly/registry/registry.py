@@ -7,7 +7,7 @@ names and swaps it in one assignment, which is what makes a route change atomic 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -46,11 +46,11 @@ class Route:
 class Registry:
     """All routes of this cell, by (namespace, function)."""
 
-    def __init__(self, store: Store, profiles: Iterable[Profile] = (NATIVE,)) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._routes: dict[tuple[str, str], Route] = {}
         self.namespaces: dict[str, float] = {}
-        self.profiles: dict[str, Profile] = {profile.name: profile for profile in profiles}
+        self.profiles: dict[str, Profile] = {NATIVE.name: NATIVE}  # those of the dialects join them
 
     async def load(self) -> None:
         """Read everything once, at start."""

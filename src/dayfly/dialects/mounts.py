@@ -1,0 +1,50 @@
+"""The dialects that come with Dayfly, and where they answer."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from .hook import Mount, View
+
+log = logging.getLogger("dayfly.dialects")
+
+
+class BuiltIn(Struct, frozen=True, kw_only=True):
+    """A dialect of ours. `module` has a function `dialect(view) -> Dialect`; its listener has the dialect's name."""
+
+    name: str
+    module: str
+    port: int  # of its own listener, where that is free: the one its clients are used to
+    prefixes: tuple[str, ...] = ()  # on the main listener; "" is its root
+    hosts: tuple[str, ...] = ()  # on the main listener
+    extra: str = ""  # of the package, if the dialect needs more than the base installation
+
+
+BUILT_IN: tuple[BuiltIn, ...] = ()
+
+
+def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:
+    """Where these dialects answer. One whose extra is not installed is left out, which the log says."""
+    wanted = set(names)
+    found: list[Mount] = []
+    for built_in in BUILT_IN:
+        if built_in.name not in wanted:
+            continue
+        try:
+            module: Any = importlib.import_module(built_in.module)
+        except ModuleNotFoundError as error:
+            if not built_in.extra or (error.name or "").startswith("dayfly"):
+                raise
+            log.warning("no %s here: it needs %s (pip install 'dayfly[%s]')", built_in.name, error.name, built_in.extra)
+            continue
+        made = module.dialect(view)
+        found.append(Mount(dialect=made, listener=built_in.name))
+        found += [Mount(dialect=made, prefix=prefix) for prefix in built_in.prefixes]
+        if built_in.hosts:
+            found.append(Mount(dialect=made, hosts=built_in.hosts))
+    return tuple(found)
