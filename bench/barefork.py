@@ -23,13 +23,13 @@ for _ in sys.stdin:
     ours, theirs = os.pipe()
     plan = {"isolation": "namespace", "uid": jail.FIRST_UID, "keep_fds": [theirs]}
     began = time.perf_counter()
-    jail.before_fork(plan)
+    jail.before_fork()
     pid = os.fork()
     if pid == 0:
         jail.enter(plan)
         os.write(theirs, b"1")
         os._exit(0)
-    jail.after_fork(plan, pid)
+    jail.after_fork()
     os.close(theirs)
     arrived = os.read(ours, 1)
     took = time.perf_counter() - began

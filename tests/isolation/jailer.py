@@ -39,7 +39,9 @@ def joining(fd):
 
 def start(jail, plan, cgroups, code):
     """A child in the jail that runs the code and ends; its number."""
-    jail.before_fork(plan)
+    isolated = plan["isolation"] == "namespace"
+    if isolated:
+        jail.before_fork()
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -55,7 +57,8 @@ def start(jail, plan, cgroups, code):
             sys.stderr.flush()
         finally:
             os._exit(status)
-    jail.after_fork(plan, pid)
+    if isolated:
+        jail.after_fork()
     return pid
 
 

@@ -9,7 +9,7 @@ import pytest
 from dayfly.runtime.python import seccomp
 
 ALLOW, EPERM, ENOSYS, NO_FAMILY, NO_PROTOCOL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061, 0x0005005D
-NO_OPERATION = 0x0005005F
+NO_OPERATION, NO_OPTION, BAD_ARGUMENT, TAKEN = 0x0005005F, 0x0005005C, 0x00050016, 0x00050000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 I386, ARM = 0x40000003, 0x40000028
 
@@ -106,12 +106,29 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("prctl", (1, 9), ALLOW),
         ("prctl", (1, 0), EPERM),
         ("prctl", (1, 15), EPERM),
+        ("prctl", (22, 2), BAD_ARGUMENT),  # PR_SET_SECCOMP
+        ("seccomp", (1,), BAD_ARGUMENT),
+        ("seccomp", (2,), ALLOW),  # what there is, it may ask
+        ("setsockopt", (3, 1, 2), ALLOW),  # SO_REUSEADDR
+        ("setsockopt", (3, 1, 26), NO_OPTION),  # SO_ATTACH_FILTER
+        ("setsockopt", (3, 1, 52), NO_OPTION),
+        ("setsockopt", (3, 6, 26), ALLOW),  # the same number of TCP
+        ("setsockopt", (3, 1, 13), NO_OPTION),  # SO_LINGER
+        ("fadvise64", (3, 0, 0, 2), ALLOW),
+        ("fadvise64", (3, 0, 0, 4), TAKEN),  # POSIX_FADV_DONTNEED
         ("personality", (0xFFFFFFFF,), ALLOW),
         ("personality", (0x0040000,), EPERM),
     ],
 )
 def test_arguments(machine: str, call: str, args: tuple[int, ...], answer: int) -> None:
     assert run(seccomp.program(machine), ARCHITECTURES[machine], seccomp.numbers(machine)[call], *args) == answer
+
+
+def test_a_socket_may_linger_where_the_server_refuses_descriptors(machine: str) -> None:
+    program = seccomp.program(machine, linger=True)
+    option = seccomp.numbers(machine)["setsockopt"]
+    assert run(program, ARCHITECTURES[machine], option, 3, 1, 13) == ALLOW
+    assert run(program, ARCHITECTURES[machine], option, 3, 1, 50) == NO_OPTION
 
 
 def test_other_architectures_and_x32_are_denied() -> None:
@@ -122,6 +139,6 @@ def test_other_architectures_and_x32_are_denied() -> None:
 
 
 def test_it_is_short_and_an_unknown_machine_is_refused(machine: str) -> None:
-    assert len(seccomp.program(machine)) // 8 < 256
+    assert len(seccomp.program(machine)) // 8 < 288
     with pytest.raises(NotImplementedError, match="riscv64"):
         seccomp.program("riscv64")

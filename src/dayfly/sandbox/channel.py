@@ -7,7 +7,9 @@ instance is ready: they wait in a bounded list, then in the socket. What the ins
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
@@ -23,6 +25,7 @@ from .frames import DATA, END, ERROR, FAILED, READY, REFUSED, RESPONSE, Parser, 
 from .port import Ready, ResponseHead, Sink
 
 MAX_HEADERS = 200  # headers of one answer
+SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16
 WRITE_HIGH = 1 << 20  # bytes waiting for a slow instance before `full` turns true
 
 # Headers that belong to a connection or to the platform: a function cannot set them (RFC 9110 section 7.6.1).
@@ -31,6 +34,17 @@ _OURS = frozenset(
 )
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
+
+
+def refuse_descriptors(link: socket.socket) -> None:
+    """Have the kernel refuse descriptors that an instance sends along with its bytes.
+
+    Nobody here wants one, but to drop it is to close it, and the last close of a TCP socket with SO_LINGER and unsent data blocks:
+    a function could halt the whole event loop for as long as it liked. Before Linux 6.16 this is not there, and the seccomp filter
+    denies SO_LINGER instead.
+    """
+    with contextlib.suppress(OSError):
+        link.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
 
 class _Failure(Struct):
@@ -81,10 +95,16 @@ class Channel(asyncio.Protocol):
 
     async def connect(self, path: str) -> None:
         """Connect to the instance's socket. If that fails, `on_broken` is called."""
+        loop = asyncio.get_running_loop()
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            link.setblocking(False)
+            refuse_descriptors(link)
             with reachable(Path(path)) as address:
-                await asyncio.get_running_loop().create_unix_connection(lambda: self, address)
+                await loop.sock_connect(link, address)
+            await loop.create_unix_connection(lambda: self, sock=link)
         except OSError as error:
+            link.close()
             self._break(f"its socket cannot be reached: {error.strerror}")
 
     # --- the box's side ---------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 One zygote (a process with a single thread, uid 0 at least in its own user namespace) starts all instances of an interpreter:
 
     prepare(template)             once, before the first fork
-    before_fork(plan)             in the zygote: the next child is process 1 of a process-id namespace of its own
+    before_fork()                 in the zygote: the next child is process 1 of a process-id namespace of its own
     pid = os.fork()
-    after_fork(plan, pid)         in the zygote: later children are ordinary ones again
+    after_fork()                  in the zygote: later children are ordinary ones again
     enter(plan, cgroup_fds)       in the child: after it returns, hostile code may run; execve is fine, too
 
 What `enter` does, and in which order, because each step takes away what the next must not need:
@@ -44,7 +44,7 @@ from . import syscalls as sys_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence, TypedDict
+    from typing import List, Optional, Sequence, Tuple, TypedDict
 
     class _Isolation(TypedDict):
         isolation: str  # "namespace" or "process"
@@ -81,8 +81,10 @@ FIRST_UID = 200000
 
 _SIOCSIFFLAGS = 0x8914
 _LO_UP = struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40)  # struct ifreq: IFF_UP | IFF_LOOPBACK | IFF_RUNNING
-# Readable by all or dangerous. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
-_MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sysrq-trigger", "sched_debug", "config.gz")
+# Readable by all, and none of a function's business: the kernel's addresses and command line, key rings, what the machine has, and
+# how busy its neighbours keep it. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
+_MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sched_debug", "cmdline", "interrupts", "softirqs",
+           "diskstats", "partitions", "latency_stats", "acpi", "asound", "scsi", "bus", "fs", "irq", "pressure")  # fmt: skip
 _NAMESPACES = sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWCGROUP
 
 
@@ -93,7 +95,7 @@ class _Prepared:
         self.rootless = False
         self.user_namespace = True
         self.pid_namespace = -1  # descriptor of the zygote's own; -1: the zygote may not return to it
-        self.masked: List[str] = []
+        self.masked: List[Tuple[str, str]] = []  # (what stands over it, path)
         self.last_capability = 40
         self.landlock = 0  # its version
         self.filter: Optional[sys_.Filter] = None
@@ -120,25 +122,29 @@ def prepare(template: Template) -> None:
     with open("/proc/sys/kernel/cap_last_cap") as file:
         state.last_capability = int(file.read())
     state.landlock = landlock.abi()
-    state.masked = ["/proc/" + name for name in _MASKED if os.path.exists("/proc/" + name)]
+    state.masked = [
+        (mounts.EMPTY if os.path.isdir(path) else "/dev/null", path)
+        for path in map("/proc/".__add__, _MASKED)
+        if os.path.exists(path)
+    ]
     if template.get("seccomp", True):
-        state.filter = sys_.Filter(seccomp.program())
+        state.filter = sys_.Filter(seccomp.program(linger=seccomp.refuses_descriptors()))
     visible = [(folder, folder) for folder in mounts.interpreter_folders()]
     visible += [(source, target) for source, target in template.get("binds", [])]
     mounts.build(visible, template.get("sources", []), template.get("targets", []), state.rootless)
     _prepared = state
 
 
-def before_fork(plan: Plan) -> None:
+def before_fork() -> None:
     """In the zygote: make the next child process 1 of a new process-id namespace. When it ends, all its descendants do."""
-    if plan["isolation"] == "namespace" and _state().pid_namespace >= 0:
+    if _state().pid_namespace >= 0:
         sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)  # a second unshare without it is EINVAL
         sys_.unshare(sys_.CLONE_NEWPID)
 
 
-def after_fork(plan: Plan, pid: int) -> None:
-    """In the zygote, also when the fork failed (`pid` -1): later children are in its own namespace again."""
-    if plan["isolation"] == "namespace" and _state().pid_namespace >= 0:
+def after_fork() -> None:
+    """In the zygote, also when the fork failed: later children are in its own namespace again."""
+    if _state().pid_namespace >= 0:
         sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)
 
 
@@ -298,8 +304,8 @@ def _mount(plan: Plan, state: _Prepared, isolated: bool) -> None:
     sys_.mount("tmpfs", "/tmp", "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, options)
     flags = sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC
     sys_.mount("proc", "/proc", "proc", flags)
-    for path in state.masked:
-        sys_.mount("/dev/null", path, flags=sys_.MS_BIND)
+    for cover, path in state.masked:
+        sys_.mount(cover, path, flags=sys_.MS_BIND)
     if not isolated:
         sys_.mount(mounts.RESOLVER, "/etc/resolv.conf", flags=sys_.MS_BIND)
     for source, target, mode in plan.get("binds", []):
@@ -373,6 +379,8 @@ def _limit(plan: Plan) -> None:
     _set_limit(resource.RLIMIT_MEMLOCK, 64 << 10, 64 << 10)
     _set_limit(resource.RLIMIT_SIGPENDING, 1024, 1024)
     _set_limit(resource.RLIMIT_MSGQUEUE, 64 << 10, 64 << 10)
+    for which in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):  # what the server may, a function may not
+        _set_limit(which, 0, 0)
 
 
 def _set_limit(which: int, soft: int, hard: int) -> None:

@@ -62,9 +62,9 @@ def _make_user(jail: Any) -> None:
 def _enter(jail: Any, seccomp: bool) -> None:
     plan = {"isolation": "namespace", "seccomp": seccomp, "tmp_mb": 1}
     jail.prepare({"isolation": "namespace", "seccomp": seccomp})
-    jail.before_fork(plan)
+    jail.before_fork()
     failed = _finish(*_begin(lambda: jail.enter(plan)))
-    jail.after_fork(plan, 0)
+    jail.after_fork()
     if failed:
         raise RuntimeError(failed)
 

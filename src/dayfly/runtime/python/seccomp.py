@@ -14,6 +14,12 @@ somebody has thought about it. Left out on purpose, and why:
     name_to_handle_at, open_by_handle_at         open files by number, past every mount ("Shocker")
     mbind, set_mempolicy, move_pages, migrate_pages, memfd_secret    place or pin memory outside what the cgroup controls well
     sync, syncfs                                 flush the whole machine's disks: a storm for the neighbours
+    fadvise64 with POSIX_FADV_DONTNEED           throws files out of the cache that everybody reads; advice, so it is "taken" and ignored
+    cachestat                                    tells which files of the machine others have read lately
+    setsockopt SO_ATTACH_*, seccomp and prctl that load a filter    the kernel has one bounded pool of memory for compiled filters:
+                                                 whoever fills it keeps everybody's instances from starting
+    setsockopt SO_LINGER                         before Linux 6.16 only: makes the close of a socket block, also in the server that it
+                                                 was sent to (channel.py)
     ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
     socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
     inet protocols but tcp, udp, icmp            asking for sctp or dccp would load their kernel modules; mptcp evades Landlock
@@ -29,6 +35,7 @@ each number when it builds its table of always-allowed calls) and so is every ca
 from __future__ import annotations
 
 import os
+import socket
 import struct
 
 from .syscall_table import ALLOWED
@@ -54,6 +61,9 @@ _ENOSYS = _ERRNO | 38
 _EPROTONOSUPPORT = _ERRNO | 93
 _EAFNOSUPPORT = _ERRNO | 97
 _EOPNOTSUPP = _ERRNO | 95
+_EINVAL = _ERRNO | 22
+_ENOPROTOOPT = _ERRNO | 92
+_IGNORED = _ERRNO  # says that it worked
 
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data; an argument has 8 bytes, the lower half first
 
@@ -65,6 +75,11 @@ _CLONE3 = 435
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _MSG_FASTOPEN = 0x20000000
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_PR_SET_SECCOMP, _SECCOMP_SET_MODE_FILTER = 22, 1
+_FADV_DONTNEED = 4
+_SOL_SOCKET, _SO_LINGER = 1, 13
+_SO_ATTACH = (26, 50, 51, 52)  # SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF
+SO_PASSRIGHTS = 83
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
 _TYPES = (1, 2, 3)  # SOCK_STREAM, SOCK_DGRAM, SOCK_RAW (for which the kernel wants a capability)
 _PROTOCOLS = (0, 1, 6, 17, 58)  # by type, ICMP (ping), TCP, UDP, ICMPv6
@@ -86,7 +101,17 @@ def _answer(value: int) -> "Code":
     return [(_RETURN, 0, 0, value)]
 
 
-def _checks() -> "dict[str, Code]":
+def refuses_descriptors() -> bool:
+    """Whether this kernel lets the server refuse descriptors (Linux 6.16)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+        except OSError:
+            return False
+    return True
+
+
+def _checks(linger: bool) -> "dict[str, Code]":
     """Calls whose arguments decide."""
     allow, deny = _answer(_ALLOW), _answer(_EPERM)
     family, protocol = _answer(_EAFNOSUPPORT), _answer(_EPROTONOSUPPORT)
@@ -94,6 +119,7 @@ def _checks() -> "dict[str, Code]":
     inet = [_argument(1), (_AND, 0, 0, 0xF), *_if_one_of(_TYPES, inet, protocol)]
     netlink = [_argument(2), *_if_one_of((0,), allow, protocol)]  # NETLINK_ROUTE: getaddrinfo and Go ask it for interfaces
     others = _if_one_of((_UNIX,), allow, family)
+    options = _SO_ATTACH if linger else (*_SO_ATTACH, _SO_LINGER)
     send = [(_JUMP_SET, 0, 1, _MSG_FASTOPEN), *_answer(_EOPNOTSUPP), *allow]
     return {
         "clone": [_argument(0), (_JUMP_SET, 0, 1, _CLONE_NEW), *deny, *allow],
@@ -105,8 +131,18 @@ def _checks() -> "dict[str, Code]":
         "socketpair": [_argument(0), *_if_one_of((_UNIX,), allow, family)],
         "prctl": [
             _argument(0),
-            *_if_one_of((_PR_SET_PDEATHSIG,), [_argument(1), *_if_one_of((_SIGKILL,), allow, deny)], allow),
+            *_if_one_of(
+                (_PR_SET_PDEATHSIG,),
+                [_argument(1), *_if_one_of((_SIGKILL,), allow, deny)],
+                _if_one_of((_PR_SET_SECCOMP,), _answer(_EINVAL), allow),
+            ),
         ],
+        "seccomp": [_argument(0), *_if_one_of((_SECCOMP_SET_MODE_FILTER,), _answer(_EINVAL), allow)],
+        "setsockopt": [
+            _argument(1),
+            *_if_one_of((_SOL_SOCKET,), [_argument(2), *_if_one_of(options, _answer(_ENOPROTOOPT), allow)], allow),
+        ],
+        "fadvise64": [_argument(3), *_if_one_of((_FADV_DONTNEED,), _answer(_IGNORED), allow)],
         "personality": [_argument(0), *_if_one_of(_PERSONALITIES, allow, deny)],
     }
 
@@ -118,11 +154,11 @@ def numbers(machine: str) -> "dict[str, int]":
     return {row[0]: int(row[column]) for row in rows if row and row[column] != "-"}
 
 
-def _ranges(machine: str) -> "List[Tuple[int, Code]]":
+def _ranges(machine: str, linger: bool) -> "List[Tuple[int, Code]]":
     """(first number, what to do) in order; each holds up to the next."""
     deny: Code = [(_RETURN, 0, 0, _EPERM)]
     allow: Code = [(_RETURN, 0, 0, _ALLOW)]
-    checks = _checks()
+    checks = _checks(linger)
     actions = {number: checks.get(name, allow) for name, number in numbers(machine).items()}
     actions[_CLONE3] = [(_RETURN, 0, 0, _ENOSYS)]
     ranges = [(0, deny)]
@@ -149,8 +185,10 @@ def _tree(ranges: "List[Tuple[int, Code]]") -> "Code":
     return [(_JUMP_GE, 0, 1, pivot), (_JUMP, 0, 0, len(low)), *low, *high]
 
 
-def program(machine: str = "") -> bytes:
+def program(machine: str = "", *, linger: bool = False) -> bytes:
     """The filter for a machine ("x86_64", "aarch64"; default: this one) as an array of struct sock_filter.
+
+    `linger`: allow SO_LINGER, because the server refuses descriptors (`refuses_descriptors`).
 
     Raises NotImplementedError for any other architecture: a filter with wrong numbers would be none.
     """
@@ -164,6 +202,6 @@ def program(machine: str = "") -> bytes:
         (_JUMP_EQ, 1, 0, _MACHINES[machine][0]),
         (_RETURN, 0, 0, _EPERM),
         (_LOAD, 0, 0, _NR),
-        *_tree(_ranges(machine)),  # x32 calls have bit 30 set: above every range that allows
+        *_tree(_ranges(machine, linger)),  # x32 calls have bit 30 set: above every range that allows
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

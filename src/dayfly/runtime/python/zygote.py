@@ -5,18 +5,20 @@ length (little-endian) and JSON; descriptors travel with the length of their mes
 
     to the zygote     {"op": "open", "template": {...} | null, "modules": [...]}
                           once, first: the jail (null: this machine has none), and what of the runtime to import
-                      {"op": "start", "id", "kind", "plan": {...} | null, "cgroups": n}
-                          descriptors: work, listening socket, stdout, stderr, then n of cgroups
+                      {"op": "start", "id", "kind", "cgroups": n}
+                          descriptors: work ({"task", "plan": {...} | null}), listening socket, stdout, stderr, then n of cgroups
                               (files to write 0 to, or the folder of a version 2 group), then the input of exec, if any
-                      {"op": "graft", "id", "binds": [[source, target], ...], "hostname"}
-                          descriptors: work, and the child's input to write it to; a child that cannot be grafted is killed
+                      {"op": "graft", "id"}
+                          descriptors: work ({"input", "binds": [[source, target], ...], "hostname"}), and the child's input to write
+                              it to; a child that cannot be grafted is killed
                       {"op": "kill", "id"}
     to the agent      {"id", "pid"}, or {"id", "error"}              the answer to start
                       {"id", "status", "cpu_us", "peak_kb"}          it has ended; status as of wait(2)
 
 `kind` says what the child becomes: worker (a Python function), bridge (a foreign server behind our frames) or exec (another
 program; it finds its listening socket as descriptor 3, and its `input` as a file that is descriptor 4). Everything of a tenant is in
-`work`, a file only the child reads: no code, environment or secret is ever in the memory of the zygote, so none is in the next child.
+`work`, a file only the child reads: no code, environment or secret, not even a name, is ever in the memory of the zygote, so none is in
+the next child.
 
 The zygote has one thread, and is the parent that reaps. It ends when the agent does: the socket closes, and the kernel is told
 to kill it (PR_SET_PDEATHSIG); its children end with it in the same way. Without a jail nothing below a child would notice,
@@ -123,16 +125,16 @@ class Zygote:
         gc.freeze()
 
     def start(self, message: dict[str, Any], fds: list[int]) -> None:
-        name, plan = message["id"], message["plan"]
+        name = message["id"]
         pid = -1
         try:
-            if plan is not None:
-                self.jail.before_fork(plan)
+            if self.jailed:
+                self.jail.before_fork()
             try:
                 pid, groups = self.fork(fds[4 : 4 + message["cgroups"]])
             finally:
-                if plan is not None and pid:
-                    self.jail.after_fork(plan, pid)
+                if self.jailed and pid:
+                    self.jail.after_fork()
         except OSError as error:
             self.tell({"id": name, "error": "it cannot be forked: %s" % error})
             return
@@ -169,8 +171,10 @@ class Zygote:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self.children, self.pids, self.helpers = {}, {}, {}  # none of the child's business
             work, listen, out, err = fds[:4]
-            task = read_all(work)
+            given = read_all(work)
+            task, plan = given["task"], given["plan"]
             os.dup2(out, 1)
             os.dup2(err, 2)
             os.dup2(listen, LISTEN_FD)  # over the zygote's end of its conversation
@@ -180,8 +184,8 @@ class Zygote:
             elif len(fds) > 4 + message["cgroups"]:
                 with_input = True
                 os.dup2(fds[-1], INPUT_FD)
-            if message["plan"] is not None:
-                self.jail.enter(message["plan"], groups)
+            if plan is not None:
+                self.jail.enter(plan, groups)
             else:
                 os.setsid()
                 os.closerange(INPUT_FD + with_input, HIGHEST)
@@ -207,10 +211,11 @@ class Zygote:
         helper = os.fork()
         if helper == 0:
             try:
-                if message["binds"]:
-                    importlib.import_module(PACKAGE + ".graft").graft(pid, message["binds"], message["hostname"])
+                given = read_all(fds[0])
+                if given["binds"]:
+                    importlib.import_module(PACKAGE + ".graft").graft(pid, given["binds"], given["hostname"])
                 with open(fds[1], "wb", closefd=False) as target:
-                    target.write(read_all_bytes(fds[0]))
+                    target.write(given["input"].encode())
                 os._exit(0)
             except BaseException as error:
                 os.write(2, ("dayfly: an instance gets no package: %s\n" % error).encode())

@@ -111,12 +111,13 @@ class Zygote:
         """Fork one child. `fds`: listening socket, stdout, stderr, then cgroups; `input_fds`: at most one more, its input. All are
         closed here once they are sent."""
         self._children[child.id] = child
-        message = {"op": "start", "id": child.id, "kind": kind, "plan": plan, "cgroups": len(fds) - 3}
-        self._send(message, [_work_file(work), *fds, *input_fds])
+        message = {"op": "start", "id": child.id, "kind": kind, "cgroups": len(fds) - 3}
+        self._send(message, [_work_file(b'{"plan":%s,"task":%s}' % (json.dumps(plan).encode(), work)), *fds, *input_fds])
 
     def graft(self, identifier: str, *, binds: Sequence[Sequence[str]], hostname: str, work: bytes, input_fd: int) -> None:
         """Give a child that waits for it its package and its work. `input_fd`: its input, closed here once it is sent."""
-        self._send({"op": "graft", "id": identifier, "binds": binds, "hostname": hostname}, [_work_file(work), input_fd])
+        given = {"binds": binds, "hostname": hostname, "input": work.decode()}
+        self._send({"op": "graft", "id": identifier}, [_work_file(json.dumps(given).encode()), input_fd])
 
     def kill(self, identifier: str) -> None:
         """SIGKILL to a child, and without a jail to its process group. Nothing happens if it has ended."""
