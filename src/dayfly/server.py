@@ -17,6 +17,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import uvloop
@@ -24,8 +25,9 @@ import uvloop
 from . import actions as a
 from .api.app import create_app
 from .api.calls import NATIVE_CALLS
-from .auth import policy
+from .auth import policy, seal
 from .auth.gate import Gate
+from .auth.keys import Keys
 from .auth.tokens import Keyring, load_or_create
 from .build.builder import Builder
 from .build.machine import Machine
@@ -45,7 +47,7 @@ from .gateway.listener import Listener
 from .gateway.wide import WideLane
 from .model.call import Mode, Result
 from .model.function import Revision
-from .model.identity import LOCAL, Identity
+from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
 from .model.package import Package
 from .model.profile import Profile
@@ -106,7 +108,9 @@ class Server:
             clock=self.clock,
             grace=settings.orphan_grace_s,
         )
-        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed, self.documents.forget)
+        self.keyring = Keyring(now=self.clock.now)
+        self.keys = Keys(self.store, seal.load(data / "key"), self.keyring, self.registry.namespaces, self.clock)
+        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed, self._namespace_gone)
         self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
@@ -145,6 +149,7 @@ class Server:
 
     def _performers(self) -> dict[type, Any]:
         functions, namespaces, history, documents = self.functions, self.namespaces, self.history, self.documents
+        keys = self.keys
         return {
             a.Invoke: self._invoke,
             a.CancelInvocation: history.cancel,
@@ -173,6 +178,9 @@ class Server:
             a.DeleteSecret: namespaces.delete_secret,
             a.GetUsage: history.usage,
             a.ListInstances: history.instances,
+            a.CreateKey: keys.create,
+            a.ListKeys: keys.list,
+            a.RevokeKey: keys.revoke,
             a.PutDocument: documents.put,
             a.GetDocument: documents.get,
             a.ListDocuments: documents.list,
@@ -190,6 +198,7 @@ class Server:
         await self.registry.load()
         await self.namespaces.load()
         await self.documents.load()
+        await self.keys.load()
         await self.recorder.open()
         await self.logs.open()
         await asyncio.to_thread(self.packages.open)
@@ -204,12 +213,13 @@ class Server:
         self.census.start()
         self._housekeeping = asyncio.ensure_future(self._tidy())
         await self.delivery.start()
-        keyring = None
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
-            owner = Identity(name="owner")
-            keyring = Keyring({self.token: owner}, {"dayfly": (self.token.encode(), owner)})
-        gate = Gate(keyring, hosts=(*settings.hosts, *(host for mount in self._mounts for host in mount.hosts)))
+            owner = Identity(name="owner", grants=OWNS_ALL)
+            self.keyring.hold(sha256(self.token.encode()).digest(), owner)
+            self.keyring.hold_signer("dayfly", self.token.encode(), owner)
+        hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
+        gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
         app = create_app(
             self.platform.perform,
             gate.control,
@@ -253,6 +263,7 @@ class Server:
         await asyncio.gather(*closing, return_exceptions=True)
         await self.pool.settle()
         await self.sandbox.close()
+        self.keys.close()
         self.logs.close()
         self.recorder.close()
         await self.store.close()
@@ -290,6 +301,10 @@ class Server:
     def _recycle(self, revision: Revision) -> int:
         group = self.pool.groups.get(revision.key)
         return group.recycle() if group is not None else 0
+
+    def _namespace_gone(self, namespace: str) -> None:
+        self.documents.forget(namespace)
+        self.keys.forget(namespace)
 
     def _secret_changed(self, namespace: str, name: str) -> None:
         for group in list(self.pool.groups.values()):

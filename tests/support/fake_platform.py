@@ -12,7 +12,7 @@ from dayfly import actions as a
 from dayfly.errors import BadInput, Conflict, NotFound
 from dayfly.model.call import Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Artifact, Function, Revision, Target
-from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.identity import LOCAL, Identity, Key, NewKey
 from dayfly.model.instance import InstanceInfo, State
 from dayfly.model.log import LogLine
 from dayfly.model.package import NamespaceInfo, Package, SecretInfo
@@ -32,6 +32,7 @@ class FakePlatform:
         self.functions: dict[str, Function] = {}
         self.revisions: dict[str, list[Revision]] = {}
         self.secrets: dict[str, SecretInfo] = {}
+        self.keys: dict[str, Key] = {}
         self.invocations: dict[str, Invocation] = {}
         self.results: dict[str, Result] = {}
         self.lines: list[LogLine] = []
@@ -77,6 +78,27 @@ class FakePlatform:
     def DeleteSecret(self, action: a.DeleteSecret) -> None:
         if self.secrets.pop(action.name, None) is None:
             raise NotFound(f"There is no secret {action.name!r}.")
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def CreateKey(self, action: a.CreateKey) -> NewKey:
+        key = Key(
+            id=f"key_{len(self.keys)}",
+            namespace=action.namespace,
+            name=action.name,
+            kind=action.kind,
+            grants={**action.elsewhere, action.namespace: action.roles},
+            created=NOW,
+        )
+        self.keys[key.id] = key
+        return NewKey(key=key, secret="dft_" + "x" * 43)
+
+    def ListKeys(self, action: a.ListKeys) -> a.Page[Key]:
+        return a.Page(items=tuple(key for key in self.keys.values() if action.namespace in key.grants))
+
+    def RevokeKey(self, action: a.RevokeKey) -> None:
+        if self.keys.pop(action.id, None) is None:
+            raise NotFound(f"There is no key {action.id!r}.")
 
     # --- functions ---------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from dayfly import actions, errors
 from dayfly.auth.gate import Gate
 from dayfly.auth.tokens import Keyring, new_token
-from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.identity import LOCAL, Identity, Role
 from dayfly.testing.clock import settle
 from tests.support.api_client import CODE, HELLO, ID, NS, Client
 
@@ -316,7 +316,7 @@ async def test_an_odd_request_id_is_replaced(api, given):
 
 class TestIdentity:
     token = new_token()
-    alice = Identity(name="alice", namespaces=("default",))
+    alice = Identity(name="alice", grants={"default": (Role.OWNER,)})
     gate = Gate(Keyring({token: alice}))
 
     async def test_the_identity_reaches_the_core(self):

@@ -8,7 +8,7 @@ from dayfly.auth.gate import REMEMBERED, Gate
 from dayfly.auth.hosts import host_name, is_loopback
 from dayfly.auth.tokens import Keyring, new_token
 from dayfly.errors import DayflyError, Forbidden, Unauthenticated
-from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.identity import LOCAL, OWNS_ALL, Identity, Role
 
 NEAR = "127.0.0.1"
 
@@ -217,7 +217,7 @@ class TestControl:
     page = (("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site"), ("sec-fetch-dest", "empty"))
 
     def test_a_page_with_a_token_is_whose_token_it_is(self):
-        token, alice = new_token(), Identity(name="alice")
+        token, alice = new_token(), Identity(name="alice", grants=OWNS_ALL)
         gate = Gate(Keyring({token: alice}), login=False)
         assert self.control(("authorization", f"Bearer {token}"), *self.page, method="PUT", gate=gate) is alice
         assert self.control(gate=gate) is LOCAL
@@ -242,7 +242,7 @@ class TestControl:
 
 class TestWithTokens:
     token = new_token()
-    alice = Identity(name="alice", namespaces=("a",), roles=("developer",))
+    alice = Identity(name="alice", grants={"a": (Role.DEPLOYER,)})
     gate = Gate(Keyring({token: alice, new_token(): LOCAL}))
 
     def test_the_token_says_who_it_is(self):

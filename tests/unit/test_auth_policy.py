@@ -7,7 +7,7 @@ import pytest
 from dayfly import actions as a
 from dayfly.auth.policy import ROLES, allowed, authorise
 from dayfly.errors import Forbidden
-from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.identity import EVERYWHERE, LOCAL, Identity, Role
 from tests.support.fake_platform import FakePlatform
 
 pytestmark = pytest.mark.anyio
@@ -23,26 +23,33 @@ ACTIONS = {"get": GET, "put": PUT, "call": CALL, "make": MAKE}
     ("role", "may"),
     [
         ("owner", {"get", "put", "call", "make"}),
-        ("developer", {"get", "put", "call"}),
+        ("deployer", {"get", "put", "call"}),
         ("viewer", {"get"}),
         ("invoker", {"call"}),
-        ("stranger", set()),
     ],
 )
 def test_roles(role, may):
-    identity = Identity(name="x", roles=(role,))
+    identity = Identity(name="x", grants={"default": (role,)})
     assert {name for name, action in ACTIONS.items() if allowed(identity, action)} == may
 
 
-def test_roles_add_up():
-    identity = Identity(name="x", roles=("viewer", "invoker"))
+@pytest.mark.parametrize(
+    "grants", [{"default": (Role.VIEWER, Role.INVOKER)}, {"default": (Role.VIEWER,), EVERYWHERE: (Role.INVOKER,)}]
+)
+def test_roles_add_up(grants):
+    identity = Identity(name="x", grants=grants)
     assert allowed(identity, GET)
     assert allowed(identity, CALL)
     assert not allowed(identity, PUT)
 
 
+def every(kind: type) -> set[type]:
+    """All actions that there are, however deep."""
+    return {found for sub in kind.__subclasses__() for found in {sub} | every(sub)}
+
+
 def test_every_action_belongs_to_a_role():
-    assert ROLES["owner"] == {*a.Action.__subclasses__(), a.Invoke}
+    assert ROLES[Role.OWNER] == {*every(a.Action), a.Invoke}
 
 
 def test_an_action_that_no_role_names_is_refused():
@@ -51,17 +58,38 @@ def test_an_action_that_no_role_names_is_refused():
 
 @pytest.mark.parametrize("namespace", ["b", "", "*", "A", "a/b"])
 def test_an_identity_acts_only_in_its_namespaces(namespace):
-    identity = Identity(name="alice", namespaces=("a",))
+    identity = Identity(name="alice", grants={"a": (Role.OWNER,)})
     assert allowed(identity, a.GetFunction(namespace="a", name="x"))
     assert not allowed(identity, a.GetFunction(namespace=namespace, name="x"))
     assert not allowed(identity, a.Invoke(namespace=namespace, function="x"))
+
+
+def test_roles_differ_by_namespace():
+    bob = Identity(name="bob", grants={"a": (Role.VIEWER,), "b": (Role.DEPLOYER,)})
+    assert allowed(bob, a.PutFunction(namespace="b", name="x", code=PUT.code))
+    assert not allowed(bob, a.PutFunction(namespace="a", name="x", code=PUT.code))
+    assert allowed(bob, a.GetFunction(namespace="a", name="x"))
+
+
+def test_nobody_gives_what_they_do_not_have():
+    alice = Identity(name="alice", grants={"a": (Role.OWNER,), "b": (Role.DEPLOYER,)})
+    assert allowed(alice, a.CreateKey(namespace="a", name="k"))
+    assert not allowed(alice, a.CreateKey(namespace="b", name="k"))
+    assert not allowed(alice, a.CreateKey(namespace="a", name="k", elsewhere={"b": (Role.VIEWER,)}))
+    assert not allowed(alice, a.CreateKey(namespace=EVERYWHERE, name="k"))
+    assert not allowed(alice, a.CreateKey(namespace="a", name="k", elsewhere={EVERYWHERE: (Role.VIEWER,)}))
+
+
+def test_without_roles_nobody_may_do_anything():
+    stranger = Identity(name="stranger")
+    assert not any(allowed(stranger, action) for action in (*ACTIONS.values(), a.ListNamespaces()))
 
 
 async def test_the_middleware_refuses_before_anything_is_looked_up():
     platform = FakePlatform()
     guarded = authorise(platform.perform)
     with pytest.raises(Forbidden, match=r"alice may not perform GetFunction in namespace 'default'"):
-        await guarded(GET, Identity(name="alice", namespaces=("a",)))
+        await guarded(GET, Identity(name="alice", grants={"a": (Role.OWNER,)}))
     assert platform.performed == []
 
 
@@ -76,6 +104,6 @@ async def test_each_sees_only_its_own_namespaces():
     guarded = authorise(platform.perform)
     for name in ("a", "b"):
         await guarded(a.PutNamespace(namespace=name), LOCAL)
-    page = await guarded(a.ListNamespaces(), Identity(name="alice", namespaces=("a",)))
+    page = await guarded(a.ListNamespaces(), Identity(name="alice", grants={"a": (Role.OWNER,)}))
     assert [item.name for item in page.items] == ["a"]
     assert len((await guarded(a.ListNamespaces(), LOCAL)).items) == 3

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..clock import Clock, SystemClock
 from ..errors import NotFound
-from . import functions, instances, invocations, logs, namespaces, packages, pages, revisions, secrets, usage
+from . import functions, instances, invocations, keys, logs, namespaces, packages, pages, revisions, secrets, usage
 from .body import MAX_BODIES, Budget
 from .edge import Edge, request_id
 from .endpoint import V1, Endpoint, Perform
@@ -28,6 +28,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *invocations.ENDPOINTS,
     *logs.ENDPOINTS,
     *secrets.ENDPOINTS,
+    *keys.ENDPOINTS,
     *usage.ENDPOINTS,
     *instances.ENDPOINTS,
 )

@@ -92,6 +92,7 @@ TAGS = {
     "invocations": "Records of calls.",
     "logs": "What functions wrote, by invocation.",
     "secrets": "Values for functions' environments; never returned.",
+    "keys": "Who may do what in the namespace.",
     "usage": "What was used and what it costs.",
     "instances": "Sandboxes that run a revision now.",
 }

@@ -25,7 +25,7 @@ from .problems import problem_response
 from .serve import Context, unexpected
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ANYBODY = Identity(name="anybody", namespaces=(), roles=())
+ANYBODY = Identity(name="anybody")
 _READS = ("GET", "HEAD")
 _ALLOW = "GET, HEAD, OPTIONS"
 
@@ -73,7 +73,7 @@ def routes(
         return reference.render(describe(endpoints, __version__))
 
     def measurements(identity: Identity) -> Response:
-        if EVERYWHERE not in identity.namespaces:
+        if EVERYWHERE not in identity.grants:
             raise Forbidden("Metrics tell of all namespaces, and you may see only some.")
         return Response(metrics(), media_type=METRICS_TYPE)
 

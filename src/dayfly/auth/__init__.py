@@ -1,1 +1,1 @@
-"""Who calls, and what they may do: tokens, the gate in front of every request, and the policy around every action."""
+"""Who calls, and what they may do: keys, the gate in front of every request, and the policy around every action."""

@@ -44,7 +44,7 @@ class Gate:
 
     def __init__(self, keyring: Keyring | None = None, *, login: bool = True, hosts: Iterable[str] = ()) -> None:
         self._keyring = keyring
-        self.credentials = keyring or Keyring({})  # for dialects that authenticate in their own way
+        self.credentials = keyring if keyring is not None else Keyring()  # for dialects that authenticate in their own way
         self._login = login and keyring is not None
         names = [name for host in hosts if (name := host_name(host))]
         self._told = frozenset(names)

@@ -1,6 +1,6 @@
 """What an identity may do. A table of roles, and the middleware that asks it before every action.
 
-An identity acts only inside its namespaces. The check comes before anything is looked up, so a refusal tells nothing about what exists.
+An identity has roles by namespace. The check comes before anything is looked up, so a refusal tells nothing about what exists.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from .. import actions as a
 from ..errors import Forbidden
-from ..model.identity import EVERYWHERE, Identity
+from ..model.identity import Identity, Role
 
 Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
 
@@ -52,34 +52,34 @@ _CHANGES = frozenset(
         a.SetTraffic,
     }
 )
-_OWNS = frozenset({a.DeleteNamespace, a.PutNamespace})
+_OWNS = frozenset({a.CreateKey, a.DeleteNamespace, a.ListKeys, a.PutNamespace, a.RevokeKey})
 
-ROLES: dict[str, frozenset[type]] = {
-    "viewer": _READS,
-    "invoker": _CALLS,
-    "developer": _READS | _CALLS | _CHANGES,
-    "owner": _READS | _CALLS | _CHANGES | _OWNS,
+ROLES: dict[Role, frozenset[type]] = {
+    Role.VIEWER: _READS,
+    Role.INVOKER: _CALLS,
+    Role.DEPLOYER: _READS | _CALLS | _CHANGES,
+    Role.OWNER: _READS | _CALLS | _CHANGES | _OWNS,
 }
 
 
 def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     """Whether the identity may perform the action. What no role names is refused."""
-    if not isinstance(action, a.ListNamespaces) and not _inside(identity, action.namespace):
-        return False
     kind = type(action)
-    return any(kind in ROLES.get(role, ()) for role in identity.roles)
-
-
-def _inside(identity: Identity, namespace: str) -> bool:
-    return EVERYWHERE in identity.namespaces or namespace in identity.namespaces
+    if kind is a.ListNamespaces:
+        return any(kind in ROLES[role] for roles in identity.grants.values() for role in roles)
+    namespaces = [action.namespace]
+    if isinstance(action, a.CreateKey):  # nobody gives what they do not have
+        namespaces += action.elsewhere
+    return all(any(kind in ROLES[role] for role in identity.roles(namespace)) for namespace in namespaces)
 
 
 def check(identity: Identity, action: a.Action | a.Invoke) -> None:
     """Raises Forbidden if the identity may not perform the action."""
     if not allowed(identity, action):
+        roles = "; ".join(f"{', '.join(roles)} in {namespace}" for namespace, roles in sorted(identity.grants.items()))
         raise Forbidden(
             f"{identity.name} may not perform {type(action).__name__} in namespace {action.namespace!r}.",
-            hint=f"Roles: {', '.join(identity.roles) or 'none'}; namespaces: {', '.join(identity.namespaces) or 'none'}.",
+            hint=f"Roles of {identity.name}: {roles or 'none'}.",
         )
 
 
@@ -90,7 +90,7 @@ def authorise(handler: Handler) -> Handler:
         check(identity, action)
         outcome = await handler(action, identity)
         if isinstance(action, a.ListNamespaces):
-            items = tuple(item for item in outcome.items if _inside(identity, item.name))
+            items = tuple(item for item in outcome.items if identity.roles(item.name))
             return msgspec.structs.replace(outcome, items=items)
         return outcome
 

@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Tenants": {
         "namespace": ("namespaces", "Create, list and remove namespaces."),
         "secret": ("secrets", "Set, list and remove secrets."),
+        "key": ("keys", "Create, list and revoke keys."),
     },
     "Shell": {
         "completion": ("completion", "Print the shell script that completes commands and names."),

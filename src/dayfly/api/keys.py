@@ -1,0 +1,54 @@
+"""Keys: made here and shown once, listed without their secrets, revoked."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from ..actions import CreateKey, ListKeys, Page, RevokeKey
+from ..errors import NotFound
+from ..model.identity import Key, KeyKind, NewKey, Role
+from .endpoint import NAMESPACE, Endpoint
+from .query import name
+
+Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=4)]
+
+
+class KeyBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whom a key lets in, and what for."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    roles: Annotated[Roles, Meta(description="in this namespace")] = (Role.DEPLOYER,)
+    elsewhere: Annotated[
+        dict[Annotated[str, Meta(max_length=256)], Roles], Meta(max_length=100, description="roles in other namespaces")
+    ] = {}
+    kind: KeyKind = KeyKind.TOKEN
+    ttl_s: Annotated[float, Meta(ge=0, le=315360000, description="seconds until it ends; 0: when it is revoked")] = 0.0
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path=NAMESPACE + "/keys",
+        summary="List the keys that open this namespace, without their secrets",
+        action=ListKeys,
+        gives=Page[Key],
+        raises=(),
+    ),
+    Endpoint(
+        method="POST",
+        path=NAMESPACE + "/keys",
+        summary="Make a key; its secret is in the answer and never shown again",
+        action=CreateKey,
+        body=KeyBody,
+        gives=NewKey,
+        created=lambda _: True,
+        raises=(NotFound,),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=NAMESPACE + "/keys/{id}",
+        summary="Revoke a key: it lets nobody in any more",
+        action=RevokeKey,
+        renamed={"id": name("the id of a key", r"^[A-Za-z0-9_-]{1,64}$(?!\n)")},
+    ),
+)
