@@ -222,6 +222,34 @@ async def test_a_crash_in_the_middle_of_a_call_is_the_platforms_error_with_the_i
     assert len(desk.sandbox.boxes) == 2
 
 
+async def test_per_invocation_each_call_has_an_instance_and_the_next_one_is_started_ahead() -> None:
+    desk = Desk(revision(isolation="per-invocation"))
+    first = desk.call()
+    desk.sandbox.boxes[0].ready()
+    assert len(desk.sandbox.boxes) == 2, "while the first call runs, the next instance starts"
+    desk.sandbox.boxes[1].ready()
+    desk.sandbox.boxes[0].answer()
+    await settle()
+    assert first.endings == 1
+    assert desk.sandbox.boxes[0].destroyed
+    second = desk.call()
+    assert len(desk.sandbox.boxes[1].calls) == 1, "it was waiting"
+    desk.sandbox.boxes[1].fail()
+    await settle()
+    assert (second.endings, desk.sandbox.boxes[1].destroyed, len(desk.sandbox.alive)) == (1, True, 1)
+
+
+async def test_per_invocation_within_a_maximum_of_one() -> None:
+    desk = Desk(revision(isolation="per-invocation", max_instances=1))
+    clients = [desk.call() for _ in range(3)]
+    for number, client in enumerate(clients):
+        assert len(desk.sandbox.boxes) == number + 1
+        desk.sandbox.boxes[number].ready()
+        desk.sandbox.boxes[number].answer()
+        await settle()
+        assert client.endings == 1
+
+
 async def test_code_that_does_not_load_fails_all_who_wait_and_starts_nothing_more() -> None:
     desk = Desk()
     clients = [desk.call() for _ in range(3)]

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dayfly.errors import BadInput, NameInvalid
-from dayfly.model.function import Config, Function, Target
+from dayfly.model.function import Config, Function, Isolation, Target
 from dayfly.model.profile import NATIVE
 from dayfly.registry.deploy import KEEP_REVISIONS, check_config, check_name, content_digest, outdated
 from dayfly.registry.registry import Route
@@ -49,6 +49,7 @@ def test_names_that_are_fine(name: str) -> None:
     "config",
     [
         Config(min_instances=3, max_instances=2),
+        Config(isolation=Isolation.PER_INVOCATION, concurrency=2),
         Config(timeout_s=90000),
         Config(runtime="python2.7"),
         Config(env={"DAYFLY_FUNCTION": "x"}),

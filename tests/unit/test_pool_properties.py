@@ -12,7 +12,7 @@ from dayfly.actions import Invoke
 from dayfly.calls.dispatcher import Dispatcher
 from dayfly.errors import DayflyError, InitFailed
 from dayfly.model.call import Invocation
-from dayfly.model.function import Revision
+from dayfly.model.function import Isolation, Revision
 from dayfly.model.instance import State
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
@@ -25,18 +25,19 @@ class PoolMachine(RuleBasedStateMachine):
     """Two functions share a pool with room for a few instances; the rules are all that can happen to them."""
 
     @initialize(
-        concurrency=st.integers(1, 3), most=st.integers(1, 4), room=st.integers(1, 5), starts=st.integers(1, 3), queue=st.integers(1, 6)
-    )
-    def begin(self, concurrency: int, most: int, room: int, starts: int, queue: int) -> None:
+        concurrency=st.integers(1, 3), most=st.integers(1, 4), room=st.integers(1, 5), starts=st.integers(1, 3),
+        queue=st.integers(1, 6), isolation=st.sampled_from(Isolation),
+    )  # fmt: skip
+    def begin(self, concurrency: int, most: int, room: int, starts: int, queue: int, isolation: Isolation) -> None:
         self.runner = asyncio.Runner()
-        self.runner.run(self._begin(concurrency, most, room, starts, queue))
+        self.runner.run(self._begin(concurrency, most, room, starts, queue, isolation))
 
-    async def _begin(self, concurrency: int, most: int, room: int, starts: int, queue: int) -> None:
+    async def _begin(self, concurrency: int, most: int, room: int, starts: int, queue: int, isolation: Isolation) -> None:
         self.clock = FakeClock()
         self.sandbox = ScriptedSandbox()
         self.functions = {
             "a": revision("a", concurrency=concurrency, max_instances=most, timeout_s=5),
-            "b": revision("b", max_instances=2, timeout_s=5),
+            "b": revision("b", max_instances=2, timeout_s=5, isolation=isolation),
         }
         limits = Limits(instances=room, concurrent_starts=starts, queue_per_function=queue, queue_timeout_s=10)
         self.pool = Pool(self.sandbox, self.clock, lambda r: {}, limits)
@@ -137,6 +138,8 @@ class PoolMachine(RuleBasedStateMachine):
             waiting = sum(1 for waiter in group.waiting if not waiter.done)
             assert len(group.waiting) - group.gave_up == waiting
             assert group.load.level == inflight + waiting
+            if group.once:
+                assert all(instance.calls <= 1 for instance in group.instances.values())
         assert all(client.endings <= 1 for client in self.clients)
         ended = sum(client.endings for client in self.clients)
         assert len(self.dispatcher.active) == len(self.clients) - ended

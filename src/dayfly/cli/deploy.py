@@ -52,6 +52,11 @@ OPTIONS = (
     click.option("--tmp", "tmp_mb", type=int, metavar="MB", help="Size of the private /tmp, MiB."),
     click.option("--pids", type=int, metavar="N", help="Processes and threads of an instance."),
     click.option("--concurrency", type=int, metavar="N", help="Calls one instance runs at the same time."),
+    click.option(
+        "--isolation",
+        type=click.Choice(["shared", "per-invocation"]),
+        help="Instances take one call after the other, or one call each.",
+    ),
     click.option("--min", "min_instances", type=int, metavar="N", help="Instances kept ready."),
     click.option("--max", "max_instances", type=int, metavar="N", help="Instances at most."),
     _pair_option("--env", "env", "K=V", "Environment variable; can be repeated."),

@@ -101,6 +101,7 @@ SETTINGS = (
     ("Timeout", "timeout_s"),
     ("/tmp", "tmp_mb"),
     ("Concurrency", "concurrency"),
+    ("Isolation", "isolation"),
     ("Instances", "max_instances"),
 )
 _UNITS = {"memory_mb": " MiB", "tmp_mb": " MiB", "timeout_s": " s", "concurrency": " a time"}

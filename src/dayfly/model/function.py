@@ -21,6 +21,13 @@ class Flavour(enum.StrEnum):
     HTTP = "http"  # handler(request, context): method, path rest, query, headers, raw body
 
 
+class Isolation(enum.StrEnum):
+    """What one call may find of those before it."""
+
+    SHARED = "shared"  # an instance takes one call after the other: modules, globals and /tmp stay
+    PER_INVOCATION = "per-invocation"  # an instance takes one call and ends; the next one is started ahead of need
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a revision but its code. Immutable; two equal configurations are one revision."""
 
@@ -39,6 +46,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tmp_mb: Annotated[int, Meta(ge=1, le=65536, description="size of the private /tmp, MiB")] = 64
     pids: Annotated[int, Meta(ge=4, le=32768, description="processes and threads of one instance")] = 128
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="calls one instance runs at the same time")] = 1
+    isolation: Isolation = Isolation.SHARED
     min_instances: Annotated[int, Meta(ge=0, le=10000)] = 0
     max_instances: Annotated[int, Meta(ge=1, le=10000)] = 100
 

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DayflyError, InitFailed, InstanceDied, Throttled, Unavailable
-from ..model.function import Revision
+from ..model.function import Isolation, Revision
 from ..model.instance import State
 from ..sandbox.port import Exit
 from ..scaler.windows import ConcurrencyIntegral
@@ -42,6 +42,7 @@ class Group:
         self.pool = pool
         self.revision = revision
         self.config = revision.config
+        self.once = revision.config.isolation is Isolation.PER_INVOCATION  # an instance takes one call and ends
         self.free: FreeSlots[Instance] = FreeSlots(revision.config.concurrency)
         self.instances: dict[str, Instance] = {}
         self.waiting: deque[Waiter] = deque()
@@ -67,6 +68,8 @@ class Group:
         if instance.inflight == 1:
             instance.move(State.BUSY)
         self.load.add(1, self.pool.clock.monotonic())
+        if self.once:
+            self._start_next()
         return instance
 
     def _queue(self, waiter: Waiter) -> None:
@@ -113,10 +116,12 @@ class Group:
         if instance.state is State.STOPPED:
             return
         instance.inflight -= 1
-        if instance.state is State.DRAINING:
+        if instance.state is State.DRAINING or self.once:
             if instance.inflight == 0:
                 self.pool.stop(instance)
                 self.start_for_waiting()  # its place under the maximum is free now
+                if self.once and self.reachable:
+                    self._start_next()
             return
         if self.waiting:
             waiter = self._next()
@@ -164,6 +169,11 @@ class Group:
             if not self.pool.start(self):
                 return
 
+    def _start_next(self) -> None:
+        """Where each call gets a fresh instance: have one for the call after this one."""
+        if not self.starting and not len(self.free):
+            self.pool.start(self)
+
     def start_for_waiting(self) -> None:
         """Start instances for waiting calls that no starting instance will serve."""
         need = len(self.waiting) - self.gave_up - self.starting * self.config.concurrency
@@ -203,6 +213,8 @@ class Group:
             instance.move(State.IDLE)
         if instance.inflight < instance.slots:
             self.free.add(instance, instance.slots - instance.inflight)
+        elif self.once:
+            self._start_next()
 
     def on_exit(self, instance: Instance, exit: Exit) -> None:
         """The instance is gone. If it never got ready, the call it was started for learns why."""

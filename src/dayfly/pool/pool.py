@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from ..clock import Clock
-from ..model.function import Revision
+from ..model.function import Isolation, Revision
 from ..model.ids import new_id
 from ..model.instance import InstanceInfo, State
 from ..sandbox.port import BoxEvents, BoxSpec, Sandbox
@@ -128,6 +128,8 @@ class Pool:
             revision = find(spec)
             if revision is None or self._environment(revision) != spec.env:
                 return None
+            if revision.config.isolation is Isolation.PER_INVOCATION:
+                return None  # it may have had its call
             group = self.group(revision)
             instance = Instance(spec.id, group, spec.concurrency, self.clock.now(), self.clock.monotonic())
             instance.fresh = False

@@ -17,7 +17,7 @@ import msgspec
 from ..actions import Code, Deployed, PutFunction
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, NameInvalid, NotFound
-from ..model.function import Artifact, Config, Function, Revision, Target
+from ..model.function import Artifact, Config, Function, Isolation, Revision, Target
 from ..model.package import Package
 from ..model.profile import Profile
 from ..store.port import Note, Store
@@ -175,6 +175,11 @@ def check_config(config: Config, profile: Profile) -> None:
     """Raises BadInput where fields contradict each other or exceed the profile."""
     if config.min_instances > config.max_instances:
         raise BadInput(f"min_instances {config.min_instances} is more than max_instances {config.max_instances}")
+    if config.isolation is Isolation.PER_INVOCATION and config.concurrency > 1:
+        raise BadInput(
+            f"isolation per-invocation gives each call an instance, and concurrency {config.concurrency} would share it",
+            hint="Use concurrency 1, or isolation shared.",
+        )
     if config.timeout_s > profile.max_timeout_s:
         raise BadInput(f"timeout_s {config.timeout_s:g} is more than {profile.max_timeout_s:g}")
     if config.memory_mb > profile.max_memory_mb:
