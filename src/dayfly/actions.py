@@ -103,10 +103,11 @@ class FollowLogs(Action, frozen=True, kw_only=True):
 
 
 class Code(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the code of a revision comes from; exactly one of the two."""
+    """Where the code of a revision comes from: exactly one of `package` and `files`."""
 
     package: str = ""  # sha256 of a package uploaded before
     files: dict[str, str] = field(default_factory=dict)  # path -> text
+    layers: tuple[str, ...] = ()  # further packages; instances see them in one folder, /opt, where later ones win
 
 
 class PutPackage(Action, frozen=True, kw_only=True):

@@ -82,7 +82,8 @@ def encode(_: Head, invoke: Invoke, result: Result) -> Reply:
     ]
     if result.error is not None:
         headers += [("content-type", "application/json"), ("dayfly-error", "function")]
-        return Reply(500, headers, msgspec.json.encode({"error": result.error, "invocation": result.invocation}))
+        raised = {"type": result.error.type, "message": result.error.message, "trace": result.error.trace}
+        return Reply(500, headers, msgspec.json.encode({"error": raised, "invocation": result.invocation}))
     if invoke.mode is not Mode.SYNC:
         location = f"/v1/namespaces/{invoke.namespace}/invocations/{result.invocation}"
         headers = [headers[0], ("content-type", "application/json"), ("location", location)]

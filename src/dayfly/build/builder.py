@@ -8,6 +8,7 @@ millisecond.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BuildFailed
@@ -20,6 +21,7 @@ from .confirm import confirm
 from .flights import Progress
 from .install import Install, Installed, Installer
 from .interpreters import Interpreters, needed
+from .layers import layered
 from .machine import Machine
 from .packages import PackageStore
 
@@ -38,19 +40,30 @@ class Builder:
         self._compiler = Compiler(packages, sandbox)
         self._installer = Installer(packages, sandbox, machine or Machine())
 
-    async def build(self, digest: str, config: Config, progress: Progress = lambda line: None) -> Artifact:
-        """What instances of this package mount. `progress` hears what happens, line by line.
+    async def build(
+        self,
+        digest: str,
+        config: Config,
+        progress: Progress = lambda line: None,
+        *,
+        layers: Sequence[str] = (),
+        as_is: bool = False,
+    ) -> Artifact:
+        """What instances of this package mount. `progress` hears what happens, line by line. `layers`: further packages, for /opt;
+        `as_is`: check nothing and install nothing.
 
         Raises NotFound if there is no such package, BuildFailed with `file` and `line` where they can be told.
         """
         folder = self._packages.path(digest)
         self._packages.touch(folder)  # it must outlive this build
-        install, doubts = await asyncio.to_thread(self._prepare, folder, digest, config)
-        if doubts:
-            await confirm(doubts, folder, needed(self._interpreters, config.runtime), self._packages, self._sandbox)
+        install: Install | None = None
+        if not as_is:
+            install, doubts = await asyncio.to_thread(self._prepare, folder, digest, config)
+            if doubts:
+                await confirm(doubts, folder, needed(self._interpreters, config.runtime), self._packages, self._sandbox)
         size = (await asyncio.to_thread(self._packages.describe, digest)).size
         compiled: Installed | None = None
-        if config.runtime.startswith("python"):
+        if config.runtime.startswith("python") and (not as_is or config.runtime in self._interpreters):
             interpreter = needed(self._interpreters, config.runtime)
             compiled = await self._compiler.compiled(digest, interpreter, CODE, progress)
         if compiled is not None:
@@ -62,6 +75,8 @@ class Builder:
             installed = await self._installer.ensure(install, progress)
             mounts.append(installed.mount)
             size += installed.size
+        if layers:
+            mounts.append(await layered(self._packages, layers))
         return Artifact(digest=digest, mounts=tuple(mounts), size=size)
 
     def _prepare(self, folder: Path, digest: str, config: Config) -> tuple[Install | None, list[BuildFailed]]:

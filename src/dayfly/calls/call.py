@@ -207,6 +207,7 @@ class Call:
                 f"the function did not answer within {seconds:g} s and was stopped, with everything it had started",
                 hint="Make it faster, or deploy it with a longer --timeout.",
                 invocation=identifier,
+                timeout_s=seconds,
             )
         )
 
@@ -249,6 +250,7 @@ class Call:
             body=body,
             timings=timings,
             streaming=not end,
+            log=head.log,
         )
         self.client.on_result(result)
         if end:
@@ -281,6 +283,7 @@ class Call:
                     status=500,
                     error=error,
                     timings=timings,
+                    log=error.log,
                 )
             )
         self._finish(Status.ERROR, timings, 500, error.type, error.message)

@@ -45,6 +45,8 @@ class FunctionError(Struct, frozen=True, kw_only=True):
     type: str
     message: str
     trace: tuple[str, ...] = ()  # user frames only, one text a frame
+    payload: str = ""  # the same in the words of a foreign contract, as JSON
+    log: str = ""  # see `Result.log`
 
 
 class Timings(Struct, frozen=True):
@@ -69,6 +71,7 @@ class Result(Struct, kw_only=True):
     error: FunctionError | None = None
     timings: Timings = Timings()
     streaming: bool = False
+    log: str = ""  # the end of what the call printed, where a caller asked its contract for it
 
 
 class Invocation(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     handler: Annotated[str, Meta(max_length=256, description="MODULE.FUNCTION; empty for `provided`")] = "handler.handler"
     flavour: Flavour = Flavour.EVENT
     contract: Annotated[str, Meta(max_length=64, description="how user code is called; `dayfly` is our own")] = "dayfly"
+    options: Annotated[dict[str, str], Meta(description="what the contract wants to know besides; nothing else reads it")] = {}
     env: dict[Annotated[str, Meta(pattern=ENV_PATTERN)], Annotated[str, Meta(max_length=32768)]] = {}
     secrets: dict[Annotated[str, Meta(pattern=ENV_PATTERN)], Annotated[str, Meta(pattern=SECRET_PATTERN)]] = msgspec.field(
         default_factory=dict

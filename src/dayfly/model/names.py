@@ -7,7 +7,7 @@ import re
 END = r"$(?!\n)"  # of the text. In Python `$` alone also ends before a last newline, and JSON Schema does not know \Z
 
 NAME_PATTERN = rf"^[a-z0-9]([a-z0-9_-]{{0,61}}[a-z0-9])?{END}"  # DNS label, with `_` for Python people; at most 63 characters
-ALIAS_PATTERN = rf"^(?![0-9]+$)[A-Za-z0-9_-]{{1,63}}{END}"  # all digits would read as a revision number
+ALIAS_PATTERN = rf"^(?![0-9]+$)[A-Za-z0-9_-]{{1,128}}{END}"  # all digits would read as a revision number
 ENV_PATTERN = rf"^[A-Za-z_][A-Za-z0-9_]{{0,255}}{END}"
 SECRET_PATTERN = rf"^[A-Za-z0-9_.-]{{1,127}}{END}"
 

@@ -27,6 +27,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     async_max_age: float = 6 * 3600.0  # seconds
     concurrency: int = 1
     log_format: str = "text"  # or json
+    as_is: bool = False  # code is taken as it comes: not checked, nothing installed for it, not tried before it gets calls
 
 
 NATIVE = Profile(name="native", payload_limit=UNBOUNDED, async_payload_limit=UNBOUNDED)

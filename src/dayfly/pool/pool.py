@@ -109,6 +109,7 @@ class Pool:
             handler=config.handler,
             flavour=config.flavour.value,
             contract=config.contract,
+            options=config.options,
             mounts=revision.artifact.mounts,
             env=self._environment(revision),
             memory_mb=config.memory_mb,

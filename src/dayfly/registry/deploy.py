@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -27,7 +27,9 @@ KEEP_REVISIONS = 100  # of a function; older ones that nothing points to are for
 
 
 class Builder(Protocol):
-    async def build(self, digest: str, config: Config, progress: Callable[[str], None]) -> Artifact: ...
+    async def build(
+        self, digest: str, config: Config, progress: Callable[[str], None], *, layers: Sequence[str], as_is: bool
+    ) -> Artifact: ...
 
 
 class Packages(Protocol):
@@ -88,7 +90,9 @@ class Deployer:
     async def _put(self, action: PutFunction) -> Deployed:
         began = self._clock.monotonic()
         package = await self._package(action.code)
-        digest = content_digest(package, action.config, action.profile)
+        layers = action.code.layers
+        digest = content_digest(package, action.config, action.profile, layers)
+        as_is = self._registry.profile(action.profile).as_is
         route = self._registry.find(action.namespace, action.name)
         old = route.function if route is not None else None
         revisions = route.revisions if route is not None else {}
@@ -96,7 +100,7 @@ class Deployer:
         log: list[str] = []
         number = max(revisions, default=0) + 1
         if known is None:
-            artifact = await self._builder.build(package, action.config, log.append)
+            artifact = await self._builder.build(package, action.config, log.append, layers=layers, as_is=as_is)
             revision = Revision(
                 namespace=action.namespace,
                 function=action.name,
@@ -124,7 +128,7 @@ class Deployer:
         )
         unchanged = old is not None and known is not None and old.traffic == traffic and old.labels == action.labels
         if not unchanged:
-            if known is None or (old is not None and old.traffic != traffic):
+            if not as_is and (known is None or (old is not None and old.traffic != traffic)):
                 try:
                     await self._warm(revision)
                 except DayflyError:
@@ -197,9 +201,9 @@ def check_config(config: Config, profile: Profile) -> None:
         )
 
 
-def content_digest(package: str, config: Config, profile: str) -> str:
+def content_digest(package: str, config: Config, profile: str, layers: Sequence[str] = ()) -> str:
     """What makes two revisions the same: sha256 over code, configuration and profile."""
-    text = msgspec.json.encode([package, config, profile], order="deterministic")
+    text = msgspec.json.encode([package, config, profile, *layers], order="deterministic")
     return hashlib.sha256(text).hexdigest()
 
 

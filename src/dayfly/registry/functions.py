@@ -113,7 +113,7 @@ class Functions:
         if not valid_alias(action.alias):
             raise NameInvalid(
                 f"{action.alias[:100]!r} is not a name for an alias",
-                hint="Use letters, digits, - and _, at most 63, not digits alone.",
+                hint="Use letters, digits, - and _, at most 128, not digits alone.",
             )
         route = self._registry.route(action.namespace, action.name)
         self._check_targets(route, action.traffic)

@@ -263,7 +263,7 @@ class Channel(asyncio.Protocol):
         if not 200 <= head.status <= 599:
             raise ProtocolViolation(f"status {head.status} is not between 200 and 599")
         if head.headers:
-            head = ResponseHead(head.status, check_headers(head.headers), head.cpu_us, head.rss_kb)
+            head = ResponseHead(head.status, check_headers(head.headers), head.cpu_us, head.rss_kb, head.log)
         if end:
             del self._streams[stream]
         else:

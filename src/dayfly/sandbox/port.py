@@ -44,6 +44,7 @@ class BoxSpec(Struct, frozen=True, kw_only=True):
     handler: str
     flavour: str = "event"
     contract: str = "dayfly"
+    options: dict[str, str] = {}
     mounts: tuple[Mount, ...] = ()
     env: dict[str, str] = {}  # secrets resolved; never logged, never listed
     memory_mb: int = 256
@@ -62,6 +63,7 @@ class ResponseHead(Struct, frozen=True, forbid_unknown_fields=False):
     headers: Headers = ()  # lower-case names; empty means application/json
     cpu_us: int = 0  # processor time of the call
     rss_kb: int = 0  # resident high-water mark of the instance
+    log: str = ""  # see `model.call.Result`
 
 
 class Sink(Protocol):

@@ -18,7 +18,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Optional
 
 NO_CALL = "0" * 32
 _HOLD = 64 << 10  # characters of an unfinished line that are kept back
@@ -31,6 +31,26 @@ class Tag:
     id = ""
 
 
+class Tail:
+    """Keeps the end of what a call prints, if somebody wants it. Both streams end up in one."""
+
+    def __init__(self, size: int) -> None:
+        self.wanted = False
+        self._size = size  # bytes
+        self._kept = b""
+
+    def begin(self, wanted: bool) -> None:
+        """A call begins."""
+        self.wanted = wanted
+        self._kept = b""
+
+    def add(self, data: bytes) -> None:
+        self._kept = (self._kept + data)[-self._size :]
+
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace")
+
+
 class Writer(io.TextIOBase):
     """A line-buffered text stream on a file descriptor. Blocks when the pipe is full: that is the log's back-pressure."""
 
@@ -39,8 +59,9 @@ class Writer(io.TextIOBase):
     newlines = None
     line_buffering = True
 
-    def __init__(self, fd: int, name: str, tag: Tag) -> None:
+    def __init__(self, fd: int, name: str, tag: Tag, tail: Optional[Tail] = None) -> None:
         self._fd = fd
+        self._tail = tail
         self.name = name
         self.mode = "w"
         self.buffer = _Bytes(self)
@@ -86,6 +107,8 @@ class Writer(io.TextIOBase):
 
     def _put(self, ident: str, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
+        if self._tail is not None and self._tail.wanted:
+            self._tail.add(data)
         if ident != self._last:
             data = b"\x1e" + ident.encode("ascii") + b"\n" + data
             self._last = ident
@@ -144,9 +167,9 @@ class _Bytes(io.BufferedIOBase):
         pass
 
 
-def install(tag: Tag) -> tuple[Writer, Writer]:
+def install(tag: Tag, tail: Optional[Tail] = None) -> tuple[Writer, Writer]:
     """Replace the standard streams of this process."""
-    out, err = Writer(1, "<stdout>", tag), Writer(2, "<stderr>", tag)
+    out, err = Writer(1, "<stdout>", tag, tail), Writer(2, "<stderr>", tag, tail)
     sys.stdout = sys.__stdout__ = out  # type: ignore[assignment, misc]
     sys.stderr = sys.__stderr__ = err  # type: ignore[assignment, misc]
 

@@ -40,24 +40,32 @@ def environment(work: dict[str, Any]) -> dict[str, str]:
     return base
 
 
-def run(what: str, serve: Callable[[dict[str, Any], socket.socket], int], work: dict[str, Any], listen_fd: int) -> NoReturn:
+def run(
+    what: str,
+    serve: Callable[[dict[str, Any], socket.socket], int],
+    work: dict[str, Any],
+    listen_fd: int,
+    environment: Callable[[dict[str, Any]], dict[str, str]] = environment,
+) -> NoReturn:
     """Settle this process, let it serve calls, and end it with the status that `serve` returns; 70 if it fails itself."""
     try:
         listener = socket.socket(fileno=listen_fd)
         listener.setblocking(True)
         os.set_inheritable(listen_fd, False)
-        settle(work)
+        settle(work, environment(work))
         status = serve(work, listener)
+    except SystemExit as stop:  # user code may end the process while it is loaded
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException as error:
         os.write(2, f"dayfly: the {what} failed: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
         status = 70
-    os._exit(status)
+    os._exit(status & 0xFF)
 
 
-def settle(work: dict[str, Any]) -> None:
+def settle(work: dict[str, Any], environment: dict[str, str]) -> None:
     """Replace what this process inherited from the one it was forked from."""
     os.environ.clear()
-    os.environ.update(environment(work))
+    os.environ.update(environment)
     time.tzset()
     os.umask(0o022)
     os.chdir(str(work["task_root"]))

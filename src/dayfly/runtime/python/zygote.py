@@ -3,8 +3,9 @@
 Started by the node agent as `pythonX.Y -I -S -B zygote.py FD`, where FD is a Unix stream socket to the agent. Each message is a u32
 length (little-endian) and JSON; descriptors travel with the length of their message:
 
-    to the zygote     {"op": "open", "template": {...} | null, "modules": [...]}
-                          once, first: the jail (null: this machine has none), and what of the runtime to import
+    to the zygote     {"op": "open", "template": {...} | null, "modules": [...], "path": [...]}
+                          once, first: the jail (null: this machine has none), and what of the runtime to import; `path`: further
+                          folders where libraries are found while that is imported
                       {"op": "start", "id", "kind", "cgroups": n}
                           descriptors: work ({"task", "plan": {...} | null}), listening socket, stdout, stderr, then n of cgroups
                               (files to write 0 to, or the folder of a version 2 group), then the input of exec, if any
@@ -102,15 +103,18 @@ class Zygote:
             elif op == "kill":
                 self.kill(message["id"])
             elif op == "open":
-                self.open(message["template"], message["modules"])
+                self.open(message["template"], message["modules"], message["path"])
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
-    def open(self, template: dict[str, Any] | None, modules: list[str]) -> None:
+    def open(self, template: dict[str, Any] | None, modules: list[str], path: list[str]) -> None:
+        before = list(sys.path)
+        sys.path += path
         for name in modules:
             importlib.import_module(PACKAGE + "." + name)
+        sys.path[:] = before
         self.jailed = template is not None and template["isolation"] == "namespace"
         if self.jailed:
             die_with_parent()

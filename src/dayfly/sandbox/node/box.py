@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...clock import Clock, Timer
 from ...errors import DayflyError, InitFailed, InstanceDied, Unavailable
@@ -167,6 +167,7 @@ class NodeBox:
         if exited.reason == "agent":
             return InstanceDied(exited.detail)
         hint = "Raise its memory_mb." if exited.oom else "Its log may say more."
+        ending: dict[str, Any] = {"oom": exited.oom, "exit_status": exited.status, "signal": exited.signal}
         if not self._ready:
-            return InitFailed(f"the instance ended while it was loaded: {exited.detail}", hint=hint, oom=exited.oom)
-        return InstanceDied(f"the instance ended: {exited.detail}", hint=hint, oom=exited.oom)
+            return InitFailed(f"the instance ended while it was loaded: {exited.detail}", hint=hint, **ending)
+        return InstanceDied(f"the instance ended: {exited.detail}", hint=hint, **ending)

@@ -58,6 +58,8 @@ class Interpreter(Struct, frozen=True, kw_only=True):
     version: str  # 3.11.7
     executable: str  # resolved: neither a link nor a shim
     prefix: str
+    preload: tuple[str, ...] = ()  # modules of the runtime that its zygote imports, if not the usual ones
+    path: tuple[str, ...] = ()  # further folders where these find what they import
 
 
 @functools.cache

@@ -6,6 +6,8 @@ machine; without isolation it is told where they are on the host.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import re
 import shutil
@@ -24,6 +26,7 @@ RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
 ISOLATIONS = ("namespace", "process")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FIRST_MINOR = 10  # of Python 3, that awslambdaric supports
 FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
 
 
@@ -77,15 +80,16 @@ class Planner:
 
     def modules(self, interpreter: Interpreter) -> tuple[str, ...]:
         """What of the runtime this interpreter's zygote imports before it forks."""
-        return ("bridge",) if interpreter is self._launcher else ("worker",)
+        return ("bridge",) if interpreter is self._launcher else interpreter.preload or ("worker",)
 
     def instance(self, spec: BoxSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start an instance. Raises CannotStart if this node lacks its runtime or its code."""
         task = msgspec.to_builtins(spec)
         roots = [m.target if self._jailed else str(self._source(m.source)) for m in spec.mounts]
-        code = [root for m, root in zip(spec.mounts, roots, strict=True) if not m.source.startswith("deps/")]
-        task["task_root"] = code[0] if code else "/tmp"
-        task["deps_roots"] = [root for root in roots if root not in code]
+        task["task_root"] = roots[0] if roots else "/tmp"  # a build names the package first
+        further = {m.target: root for m, root in zip(spec.mounts[1:], roots[1:], strict=True)}
+        task["opt_root"] = further.pop("/opt", "/opt")
+        task["deps_roots"] = list(further.values())
         folder = None
         if not self._jailed:
             folder = self._scratch / spec.id
@@ -94,7 +98,10 @@ class Planner:
         if spec.runtime == "nodejs":
             kind, task = "exec", self._node(task)
         elif spec.runtime != "provided":
-            interpreter, kind = need(spec.runtime), "worker"
+            if spec.contract == "lambda":
+                interpreter, kind = for_lambda(spec.runtime), "awslambda"
+            else:
+                interpreter, kind = need(spec.runtime), "worker"
         binds = [[str(self._source(m.source)), m.target, "ro"] for m in spec.mounts]
         keep = [1, 2, 3, 4] if kind == "exec" else [1, 2, 3]
         jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
@@ -165,6 +172,20 @@ def need(name: str) -> Interpreter:
         have = ", ".join(find()) or "none"
         raise CannotStart(f"{name} is not on this machine (found: {have}): install it, or choose another runtime")
     return found
+
+
+@functools.cache
+def for_lambda(runtime: str) -> Interpreter:
+    """The Python that runs functions of AWS Lambda's contract: this one, or else the next newer, or the newest. Raises CannotStart."""
+    client = importlib.util.find_spec("awslambdaric")
+    if client is None or client.origin is None:
+        raise CannotStart("the contract of AWS Lambda needs awslambdaric on the node: pip install 'dayfly[lambda]'")
+    minors = sorted(int(name[8:]) for name in find() if name.startswith("python3.") and int(name[8:]) >= FIRST_MINOR)
+    if not minors:
+        raise CannotStart(f"awslambdaric needs Python 3.{FIRST_MINOR} or newer, and this machine has none")
+    minor = next((m for m in minors if m >= int(runtime[8:])), minors[-1])
+    packages = str(Path(client.origin).parents[1])
+    return msgspec.structs.replace(find()[f"python3.{minor}"], preload=("awslambda",), path=(packages,))
 
 
 def _located(argv: Sequence[str]) -> list[str]:

@@ -43,7 +43,7 @@ class Agent:
         self._server_pid = 0
         self._grace_timer: Timer | None = None
         self._instances: dict[str, Instance] = {}
-        self._zygotes: dict[str, Zygote] = {}
+        self._zygotes: dict[Interpreter, Zygote] = {}
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._spares = Spares(clock, self._make_spare)
@@ -250,16 +250,16 @@ class Agent:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def _zygote(self, interpreter: Interpreter) -> Zygote:
-        zygote = self._zygotes.get(interpreter.name)
+        zygote = self._zygotes.get(interpreter)
         if zygote is None:
             planner = self._planner
             zygote = Zygote(interpreter, planner.template(interpreter), planner.modules(interpreter), self._zygote_lost)
-            self._zygotes[interpreter.name] = zygote
+            self._zygotes[interpreter] = zygote
         return zygote
 
     def _zygote_lost(self, zygote: Zygote) -> None:
-        if self._zygotes.get(zygote.interpreter.name) is zygote:
-            del self._zygotes[zygote.interpreter.name]
+        if self._zygotes.get(zygote.interpreter) is zygote:
+            del self._zygotes[zygote.interpreter]
 
     def _group(self, name: str, memory_mb: int, cpu: float, pids: int) -> Group | None:
         if self._cgroups is None:

@@ -92,7 +92,8 @@ class Zygote:
             )
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._readable)
-        self._send({"op": "open", "template": template, "modules": list(modules)}, [])
+        path = list(interpreter.path)
+        self._send({"op": "open", "template": template, "modules": list(modules), "path": path}, [])
 
     @property
     def pid(self) -> int:
