@@ -42,6 +42,14 @@ class Usage(Struct, frozen=True, kw_only=True):
     oom_kills: int = 0  # processes that the kernel killed because of the memory limit
 
 
+class Limits(Struct, frozen=True):
+    """Of one group; see `Cgroups.create`."""
+
+    memory_bytes: int
+    cpu_cores: float
+    pids: int
+
+
 class Group(abc.ABC):
     """The control group of one instance. `folders`: where it is, one for each hierarchy."""
 
@@ -121,19 +129,23 @@ class Cgroups(abc.ABC):
         `memory_bytes` includes swap where the kernel counts it; `cpu_cores` 0 means a fair share without a ceiling; `pids` counts
         threads, too. Limits whose controller is missing are left out (`doctor` says so). Raises OSError, ValueError.
         """
+        self._bury()
+        return self.make(name, Limits(memory_bytes, cpu_cores, pids))
+
+    def make(self, name: str, limits: Limits) -> Group:
+        """What `create` does, in any thread."""
         if not _NAME.match(name):
             raise ValueError(f"a control group cannot be called {name!r}")
         if not self._ready:
             self.open()
             self._ready = True
-        self._bury()
         group = self.group(name)
         made: list[Path] = []
         try:
             for folder in group.folders:
                 self._mkdir(folder)
                 made.append(folder)
-            self.limit(group, memory_bytes, cpu_cores, pids)
+            self.limit(group, limits.memory_bytes, limits.cpu_cores, limits.pids)
         except OSError:
             for folder in made:
                 folder.rmdir()

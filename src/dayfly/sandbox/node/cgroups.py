@@ -20,11 +20,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from . import cgroup_v1, cgroup_v2
-from .cgroup_tree import LEAF, Cgroups, Group, Usage, read
+from .cgroup_tree import LEAF, Cgroups, Group, Limits, Usage, read
 from .cgroup_v1 import CgroupsV1
 from .cgroup_v2 import CgroupsV2
 
-__all__ = ["Cgroups", "Group", "Trees", "Usage", "detect", "trees"]
+__all__ = ["Cgroups", "Group", "Limits", "Trees", "Usage", "detect", "trees"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 

@@ -6,24 +6,27 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...clock import Clock, Timer
 from ...model.ids import new_id
 from ..port import BoxSpec, JobSpec
 from . import messages as m
-from .cgroups import Cgroups, Group
+from .cgroups import Cgroups, Group, Limits
 from .instances import Instance
 from .interpreters import Interpreter
 from .jobs import Job
 from .link import Link
 from .logbook import Logbook
 from .plans import FIRST_UID, CannotStart, Planner
+from .reserve import Reserve
 from .spares import Spares
 from .uids import Numbers, hand_over
 from .zygotes import Zygote
 
 SPARE_MEMORY_MB = 1 << 20  # no limit, while only our own code runs
+GROUPS = 8  # control groups kept ready of each kind: as many as start at a time
 SLOW_SERVER = 8 << 20  # bytes a server may leave unread before logs wait
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -47,6 +50,12 @@ class Agent:
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._spares = Spares(clock, self._make_spare)
+        self._maker = ThreadPoolExecutor(1, "reserve")
+        self._groups: Reserve[Limits, Group] | None = None
+        if cgroups is not None:
+            self._groups = Reserve(
+                lambda limits: cgroups.make(new_id(), limits), Group.remove, depth=GROUPS, clock=clock, executor=self._maker
+            )
         self._uids = Numbers(FIRST_UID)
         self._owned: dict[str, int] = {}  # instance -> its user id
         self._logbook = Logbook(clock, self._deliver_logs)
@@ -163,7 +172,7 @@ class Agent:
                     return
             interpreter, start = self._planner.instance(spec, uid)
             zygote = self._zygote(interpreter)
-            instance.start(zygote, start, self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids))
+            instance.start(zygote, start, self._ready_group(spec))
         except (CannotStart, OSError) as error:
             self._uids.give_back(uid)
             self._tell(m.Exited(spec.id, "start", str(error)))
@@ -266,6 +275,10 @@ class Agent:
             return None
         return self._cgroups.create(name, memory_bytes=memory_mb << 20, cpu_cores=cpu, pids=pids)
 
+    def _ready_group(self, spec: BoxSpec) -> Group | None:
+        ready = self._groups.take(Limits(spec.memory_mb << 20, spec.cpu, spec.pids)) if self._groups is not None else None
+        return ready or self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids)
+
     def _exited(self, exited: m.Exited) -> None:
         instance = self._instances.pop(exited.id)
         self._uids.give_back(self._owned.pop(exited.id))
@@ -280,6 +293,8 @@ class Agent:
             return
         self._ending = number
         self._spares.drop()
+        if self._groups is not None:
+            self._groups.close()
         for instance in list(self._instances.values()):
             instance.destroy()
         for job in list(self._jobs.values()):
@@ -293,6 +308,7 @@ class Agent:
 
     async def leave(self) -> None:
         """After `finished`: end the zygotes and answer the Shutdown."""
+        self._maker.shutdown()
         for zygote in list(self._zygotes.values()):
             await zygote.close()
         if self._ending is not None and self._ending >= 0:
