@@ -28,7 +28,7 @@ class Isolation(enum.StrEnum):
     PER_INVOCATION = "per-invocation"  # an instance takes one call and ends; the next one is started ahead of need
 
 
-class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weakref=True):
     """Everything about a revision but its code. Immutable; two equal configurations are one revision."""
 
     runtime: Annotated[str, Meta(max_length=32, description="python3.8 ... python3.13, nodejs or provided")] = "python3.11"
@@ -59,7 +59,7 @@ class Mount(Struct, frozen=True):
     target: str
 
 
-class Artifact(Struct, frozen=True, kw_only=True):
+class Artifact(Struct, frozen=True, kw_only=True, weakref=True):
     """What a build made of a package: what an instance mounts, and in which form."""
 
     digest: str  # of the source package, sha256 in hexadecimal

@@ -15,6 +15,7 @@ from ..errors import NotFound
 from ..model.function import Artifact, Function, Revision, Target
 from ..model.profile import NATIVE, Profile
 from ..store.port import Store
+from .shared import Shared, named
 
 _function = msgspec.json.Decoder(Function).decode
 _revision = msgspec.json.Decoder(Revision).decode
@@ -49,6 +50,7 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._routes: dict[tuple[str, str], Route] = {}
+        self._shared = Shared()
         self.namespaces: dict[str, float] = {}
         self.profiles: dict[str, Profile] = {NATIVE.name: NATIVE}  # those of the dialects join them
 
@@ -56,14 +58,11 @@ class Registry:
         """Read everything once, at start."""
         for name, created in await self._store.fetch("namespaces_all"):
             self.namespaces[name] = created
-        revisions: dict[tuple[str, str], dict[int, Revision]] = {}
-        for *_, body, _created in await self._store.fetch("revisions_all"):
-            revision = _revision(body)
-            revisions.setdefault((revision.namespace, revision.function), {})[revision.number] = revision
-        for _ns, _name, body, _updated in await self._store.fetch("functions_all"):
-            function = _function(body)
-            key = (function.namespace, function.name)
-            self._routes[key] = Route(function, revisions.get(key, {}))
+        revisions: dict[tuple[str, str], list[bytes]] = {}
+        for space, name, *_, body, _created in await self._store.fetch("revisions_all"):
+            revisions.setdefault((space, name), []).append(body)
+        for space, name, body, _updated in await self._store.fetch("functions_all"):
+            self._add(body, revisions.pop((space, name), []))
 
     async def refresh(self, namespace: str, name: str) -> None:
         """Read one function again and swap it in (or out, if it is gone)."""
@@ -72,8 +71,12 @@ class Registry:
             self._routes.pop((namespace, name), None)
             return
         revisions = await self._store.fetch("revisions_of", namespace=namespace, function=name)
-        decoded = [_revision(row[4]) for row in revisions]
-        self._routes[namespace, name] = Route(_function(rows[0][2]), {r.number: r for r in decoded})
+        self._add(rows[0][2], [row[4] for row in revisions])
+
+    def _add(self, body: bytes, revisions: Iterable[bytes]) -> None:
+        function = named(_function(body))
+        shared = [self._shared.revision(_revision(one), function) for one in revisions]
+        self._routes[function.namespace, function.name] = Route(function, {revision.number: revision for revision in shared})
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         """The revision that takes this call: by the traffic split, or by number, alias or tag. Raises NotFound."""

@@ -142,6 +142,6 @@ class ScaleLoop:
         group = scale.group
         if group.instances or group.waiting or group.load.level > 0:
             return False
-        if not group.reachable or scale.idle_from is None:
-            return True
+        if not group.reachable or scale.idle_from is None or not scale.windows.prewarm_after_s:
+            return True  # no instance is left to keep, and none comes back by itself
         return scale.windows.next_change(now - scale.idle_from) is None
