@@ -7,7 +7,7 @@ names and swaps it in one assignment, which is what makes a route change atomic 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
