@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct, field
 
 from .model.call import HttpRequest, Mode, Status
-from .model.function import Config, Function, Revision, Target
+from .model.function import Callers, Config, Function, Revision, Target
 from .model.identity import KeyKind, Role
 from .model.names import DEFAULT_NAMESPACE
 
@@ -197,6 +197,14 @@ class DeleteAlias(Action, frozen=True, kw_only=True):
 
     name: str
     alias: str
+
+
+class SetInvokePolicy(Action, frozen=True, kw_only=True):
+    """Say who may call a function, from the next call on. -> model.function.Function"""
+
+    name: str
+    callers: Callers
+    identities: tuple[str, ...] = ()  # ids of keys, of functions as `function:shop/cart`; of Callers.LISTED
 
 
 # --- namespaces, secrets, usage, instances -----------------------------------------------------------------------------

@@ -25,9 +25,10 @@ import uvloop
 from . import actions as a
 from .api.app import create_app
 from .api.calls import NATIVE_CALLS
-from .auth import policy, seal
+from .auth import seal
 from .auth.gate import Gate
 from .auth.keys import Keys
+from .auth.policy import Authority
 from .auth.tokens import Keyring, load_or_create
 from .build.builder import Builder
 from .build.machine import Machine
@@ -46,8 +47,8 @@ from .gateway.edge import Edge
 from .gateway.listener import Listener
 from .gateway.wide import WideLane
 from .model.call import Mode, Result
-from .model.function import Revision
-from .model.identity import LOCAL, OWNS_ALL, Identity
+from .model.function import InvokePolicy, Revision
+from .model.identity import OWNS_ALL, Identity
 from .model.instance import State
 from .model.package import Package
 from .model.profile import Profile
@@ -127,10 +128,11 @@ class Server:
             self.clock,
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._reach, self.clock)
-        self.platform = Platform(self._performers(), [policy.authorise])
+        authority = Authority(self._invoke_policy)
+        self.platform = Platform(self._performers(), [authority.guard])
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
-        self._admission = Admission(self.dispatcher, self.queue.enqueue, _check, self.clock)
+        self._admission = Admission(self.dispatcher, self.queue.enqueue, authority.check_call, self.clock)
         self.token = ""
         self.listeners: dict[str, Listener] = {}
         self._healthy = False
@@ -166,6 +168,7 @@ class Server:
             a.RecycleFunction: functions.recycle,
             a.GetRevision: functions.revision,
             a.ListRevisions: functions.revisions,
+            a.SetInvokePolicy: functions.set_invoke_policy,
             a.SetTraffic: functions.traffic,
             a.Rollback: functions.rollback,
             a.PutAlias: functions.put_alias,
@@ -215,7 +218,7 @@ class Server:
         await self.delivery.start()
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
-            owner = Identity(name="owner", grants=OWNS_ALL)
+            owner = Identity(name="owner", id="owner", grants=OWNS_ALL)
             self.keyring.hold(sha256(self.token.encode()).digest(), owner)
             self.keyring.hold_signer("dayfly", self.token.encode(), owner)
         hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
@@ -291,6 +294,10 @@ class Server:
         route = self.registry.find(invoke.namespace, invoke.function)
         return self.registry.profile(route.function.profile if route is not None else "native")
 
+    def _invoke_policy(self, namespace: str, function: str) -> InvokePolicy | None:
+        route = self.registry.find(namespace, function)
+        return route.function.invoke_policy if route is not None else None
+
     def _reach(self, revision: Revision, reachable: bool) -> None:
         group = self.pool.groups.get(revision.key)
         if group is None and reachable and revision.config.min_instances:
@@ -318,11 +325,6 @@ class Server:
         if action.mode is Mode.SYNC:
             return await self.dispatcher.invoke(action)
         return Result(invocation=await self.queue.enqueue(action), status=202)
-
-
-def _check(invoke: a.Invoke, identity: Identity) -> None:
-    if identity is not LOCAL:  # who may do everything
-        policy.check(identity, invoke)
 
 
 def _require_isolation() -> None:

@@ -8,7 +8,7 @@ from dayfly.auth.gate import REMEMBERED, Gate
 from dayfly.auth.hosts import host_name, is_loopback
 from dayfly.auth.tokens import Keyring, new_token
 from dayfly.errors import DayflyError, Forbidden, Unauthenticated
-from dayfly.model.identity import LOCAL, OWNS_ALL, Identity, Role
+from dayfly.model.identity import ANONYMOUS, LOCAL, OWNS_ALL, STRANGER, Identity, Role
 
 NEAR = "127.0.0.1"
 
@@ -271,14 +271,22 @@ class TestWithTokens:
             [("cookie", f"token={token}")],
         ],
     )
-    def test_anything_else_is_refused_even_from_loopback(self, headers):
+    def test_anything_else_is_nobody_even_from_loopback(self, headers):
+        shown = [(name.encode(), value.encode("latin-1")) for name, value in headers]
         with pytest.raises(Unauthenticated) as refusal:
-            enter(self.gate, *headers)
+            self.gate.control(shown, "localhost:8000", NEAR, "GET")
         assert self.token not in repr(refusal.value.problem())
+        if [name for name, _ in headers].count("authorization") < 2:
+            caller = enter(self.gate, *headers)  # who may call public functions
+            assert caller is (STRANGER if any(name == "authorization" and value for name, value in headers) else ANONYMOUS)
+            assert (caller.grants, caller.id) == ({}, "")
+        else:
+            with pytest.raises(Unauthenticated):
+                enter(self.gate, *headers)
 
     def test_a_refusal_says_what_to_do(self):
         with pytest.raises(DayflyError) as refusal:
-            enter(self.gate)
+            self.gate.control([], "localhost:8000", NEAR, "GET")
         assert "DAYFLY_TOKEN" in refusal.value.hint
 
 

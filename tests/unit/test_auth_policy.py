@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dayfly import actions as a
-from dayfly.auth.policy import ROLES, allowed, authorise
-from dayfly.errors import Forbidden
-from dayfly.model.identity import EVERYWHERE, LOCAL, Identity, Role
+from dayfly.auth.policy import ROLES, Authority, allowed
+from dayfly.errors import Forbidden, Unauthenticated
+from dayfly.model.function import Callers, InvokePolicy
+from dayfly.model.identity import ANONYMOUS, EVERYWHERE, LOCAL, STRANGER, Identity, Role
 from tests.support.fake_platform import FakePlatform
 
 pytestmark = pytest.mark.anyio
@@ -16,6 +17,7 @@ GET = a.GetFunction(name="hello")
 PUT = a.PutFunction(name="hello", code=a.Code(files={"handler.py": ""}))
 CALL = a.Invoke(namespace="default", function="hello")
 MAKE = a.PutNamespace(namespace="default")
+AUTHORITY = Authority(lambda namespace, function: None)
 ACTIONS = {"get": GET, "put": PUT, "call": CALL, "make": MAKE}
 
 
@@ -87,7 +89,7 @@ def test_without_roles_nobody_may_do_anything():
 
 async def test_the_middleware_refuses_before_anything_is_looked_up():
     platform = FakePlatform()
-    guarded = authorise(platform.perform)
+    guarded = AUTHORITY.guard(platform.perform)
     with pytest.raises(Forbidden, match=r"alice may not perform GetFunction in namespace 'default'"):
         await guarded(GET, Identity(name="alice", grants={"a": (Role.OWNER,)}))
     assert platform.performed == []
@@ -95,15 +97,54 @@ async def test_the_middleware_refuses_before_anything_is_looked_up():
 
 async def test_the_middleware_passes_on_what_is_allowed_with_the_identity():
     platform = FakePlatform()
-    await authorise(platform.perform)(MAKE, LOCAL)
+    await AUTHORITY.guard(platform.perform)(MAKE, LOCAL)
     assert platform.performed == [(MAKE, LOCAL)]
 
 
 async def test_each_sees_only_its_own_namespaces():
     platform = FakePlatform()
-    guarded = authorise(platform.perform)
+    guarded = AUTHORITY.guard(platform.perform)
     for name in ("a", "b"):
         await guarded(a.PutNamespace(namespace=name), LOCAL)
     page = await guarded(a.ListNamespaces(), Identity(name="alice", grants={"a": (Role.OWNER,)}))
     assert [item.name for item in page.items] == ["a"]
     assert len((await guarded(a.ListNamespaces(), LOCAL)).items) == 3
+
+
+INVOKER = Identity(name="i", id="key_i", grants={"default": (Role.INVOKER,)})
+DEPLOYER = Identity(name="d", id="key_d", grants={"default": (Role.DEPLOYER,)})
+VIEWER = Identity(name="v", id="key_v", grants={"default": (Role.VIEWER,)})
+ELSEWHERE = Identity(name="i", id="key_e", grants={"shop": (Role.OWNER,)})
+KNOWN = [INVOKER, DEPLOYER, VIEWER, ELSEWHERE]
+
+
+@pytest.mark.parametrize(
+    ("policy", "may"),
+    [
+        (None, {"key_i", "key_d"}),
+        (InvokePolicy(), {"key_i", "key_d"}),
+        (InvokePolicy(callers=Callers.PUBLIC), {"key_i", "key_d", "key_v", "key_e"}),
+        (InvokePolicy(callers=Callers.LISTED, identities=("key_e",)), {"key_e", "key_d"}),
+        (InvokePolicy(callers=Callers.LISTED, identities=("i", "")), {"key_d"}),  # a name is no id
+    ],
+)
+def test_a_function_says_who_may_call_it(policy, may):
+    def calls(identity):
+        try:
+            Authority(lambda namespace, function: policy).check(CALL, identity)
+        except Forbidden:
+            return False
+        return True
+
+    assert {identity.id for identity in KNOWN if calls(identity)} == may
+    assert calls(LOCAL)
+
+
+@pytest.mark.parametrize("unknown", [ANONYMOUS, STRANGER])
+def test_who_is_unknown_calls_what_is_public_and_is_asked_who_it_is_elsewhere(unknown):
+    Authority(lambda namespace, function: InvokePolicy(callers=Callers.PUBLIC)).check(CALL, unknown)
+    for policy in (None, InvokePolicy(), InvokePolicy(callers=Callers.LISTED, identities=("", "x"))):
+        with pytest.raises(Unauthenticated):
+            Authority(lambda namespace, function, policy=policy: policy).check(CALL, unknown)
+    with pytest.raises(Unauthenticated):
+        AUTHORITY.check(GET, unknown)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from .. import actions as a
 from ..errors import BadPackage, BuildFailed, Conflict, InitFailed, NotFound, TimedOut
-from ..model.function import Config, Function, Target
+from ..model.function import Callers, Config, Function, Target
 from .endpoint import FUNCTION, NAMESPACE, Endpoint
 from .query import NATIVE_NAME
 
@@ -29,6 +29,16 @@ class TrafficBody(Struct, kw_only=True, forbid_unknown_fields=True, rename={"tra
     """Shares of the calls. Weights are relative."""
 
     traffic: Targets
+
+
+class PolicyBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Who may call a function."""
+
+    callers: Callers
+    identities: Annotated[
+        tuple[Annotated[str, Meta(max_length=256)], ...],
+        Meta(max_length=1000, description="ids of keys, where callers are listed"),
+    ] = ()
 
 
 class RollbackBody(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +115,14 @@ ENDPOINTS = (
         summary="Split the calls over revisions, at once",
         action=a.SetTraffic,
         body=TrafficBody,
+        gives=Function,
+    ),
+    Endpoint(
+        method="PUT",
+        path=FUNCTION + "/invoke-policy",
+        summary="Say who may call it: who has a role in the namespace, only some, or everybody",
+        action=a.SetInvokePolicy,
+        body=PolicyBody,
         gives=Function,
     ),
     Endpoint(

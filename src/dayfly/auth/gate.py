@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import Forbidden, Unauthenticated
-from ..model.identity import LOCAL, Identity
+from ..model.identity import ANONYMOUS, LOCAL, STRANGER, Identity
 from .hosts import host_name, is_loopback
 from .tokens import Keyring
 
@@ -43,7 +43,6 @@ class Gate:
     """
 
     def __init__(self, keyring: Keyring | None = None, *, login: bool = True, hosts: Iterable[str] = ()) -> None:
-        self._keyring = keyring
         self.credentials = keyring if keyring is not None else Keyring()  # for dialects that authenticate in their own way
         self._login = login and keyring is not None
         names = [name for host in hosts if (name := host_name(host))]
@@ -60,7 +59,8 @@ class Gate:
     def authenticate(self, headers: Headers, host: str, peer: str, method: str) -> Identity:
         """Who calls a function. `host` is the Host header, `peer` the client's address.
 
-        Raises errors.Unauthenticated (no or wrong token) or errors.Forbidden (sent by a foreign web page).
+        With a login it is ANONYMOUS or STRANGER who shows no token or a foreign one: the function may be public. Raises
+        errors.Unauthenticated (several tokens, or none from another machine) or errors.Forbidden (sent by a foreign web page).
         """
         if self._login:
             return self._by_token(headers)
@@ -99,7 +99,10 @@ class Gate:
         """
         fields = dict(headers)
         if self._login or fields.get(b"authorization", b"")[:7].lower() == b"bearer ":
-            return self._by_token(headers)
+            known = self._by_token(headers)
+            if known is ANONYMOUS or known is STRANGER:
+                raise unknown(known, login=self._login)
+            return known
         identity = self.authenticate(headers, host, peer, method)
         if _by_page(fields, method):
             raise Forbidden(
@@ -117,21 +120,11 @@ class Gate:
                     raise Unauthenticated("The request carries more than one Authorization header.")
                 shown = value
         if not shown:
-            raise Unauthenticated(
-                "This server asks for a token, and the request carries none.",
-                hint="Send `Authorization: Bearer dft_...`, or set DAYFLY_TOKEN for the command line.",
-            )
+            return ANONYMOUS
         scheme, _, token = shown.partition(b" ")
-        keyring = self._keyring if scheme.lower() == b"bearer" else None
-        identity = keyring.identify(token.strip()) if keyring is not None else None
-        if identity is None:
-            raise Unauthenticated(
-                "The token is not one of this server's.",
-                hint="Look for the file `token` in the server's data directory."
-                if self._login
-                else "This server asks for none: leave it out (unset DAYFLY_TOKEN).",
-            )
-        return identity
+        if scheme.lower() != b"bearer":
+            return STRANGER
+        return self.credentials.identify(token.strip()) or STRANGER
 
     def _refuse_foreign(self, origin: bytes, site: bytes) -> None:
         if site == b"cross-site":
@@ -161,6 +154,21 @@ class Gate:
         if len(self._near) < REMEMBERED:
             self._near.add(peer)
         return True
+
+
+def unknown(identity: Identity, *, login: bool = True) -> Unauthenticated:
+    """What ANONYMOUS or STRANGER is told."""
+    if identity is ANONYMOUS:
+        return Unauthenticated(
+            "This server asks for a token, and the request carries none.",
+            hint="Send `Authorization: Bearer dft_...`, or set DAYFLY_TOKEN for the command line.",
+        )
+    return Unauthenticated(
+        "The token is not one of this server's.",
+        hint="Look for the file `token` in the server's data directory."
+        if login
+        else "This server asks for none: leave it out (unset DAYFLY_TOKEN).",
+    )
 
 
 def _by_page(fields: dict[bytes, bytes], method: str) -> bool:

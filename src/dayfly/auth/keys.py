@@ -137,7 +137,7 @@ class Keys:
         self._hold(replace(key, grants=grants), bytes(digest), secret)
 
     def _hold(self, key: Key, digest: bytes, secret: bytes) -> None:
-        identity = Identity(name=key.name, grants=key.grants, key=key.id)
+        identity = Identity(name=key.name, grants=key.grants, id=key.id)
         self._keys[key.id] = (key, digest)
         if key.kind is KeyKind.PAIR:
             self._keyring.hold_signer(key.id, secret, identity, key.expires)

@@ -33,14 +33,14 @@ class Admission:
     ) -> None:
         self._dispatcher = dispatcher
         self._accept = accept
-        self._check = check
+        self.check = check
         self._clock = clock
         self._once: OrderedDict[tuple[str, str, str], tuple[float, asyncio.Future[Result]]] = OrderedDict()
         self._once_bytes = 0
 
     def begin(self, invoke: Invoke, client: Client, identity: Identity, body_done: bool) -> Call:
         """Start a synchronous call (see Dispatcher.begin)."""
-        self._check(invoke, identity)
+        self.check(invoke, identity)
         return self._dispatcher.begin(invoke, client, body_done=body_done)
 
     def streams(self, invoke: Invoke) -> bool:
@@ -49,7 +49,7 @@ class Admission:
 
     async def enqueue(self, invoke: Invoke, identity: Identity) -> str:
         """Accept an asynchronous call: on disk when this returns its id. What is wrong with it is said now, not later."""
-        self._check(invoke, identity)
+        self.check(invoke, identity)
         revision = self._dispatcher.routes.resolve(invoke.namespace, invoke.function, invoke.qualifier)
         if revision.config.flavour is Flavour.EVENT:
             event_body(invoke)
@@ -58,7 +58,7 @@ class Admission:
     async def once(self, invoke: Invoke, identity: Identity) -> Result:
         """A synchronous call with an idempotency key: the second one with the same key gets the answer of the first, also
         while that is still under way. Answers are kept in memory for WINDOW seconds; failures of the platform are not."""
-        self._check(invoke, identity)
+        self.check(invoke, identity)
         self._forget()
         key = (invoke.namespace, invoke.function, invoke.idempotency_key)
         kept = self._once.get(key)

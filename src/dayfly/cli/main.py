@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "traffic": ("traffic", "Show or split a function's calls over its revisions."),
         "rollback": ("traffic", "Send all calls to an earlier revision."),
         "alias": ("traffic", "Name revisions: set, list and remove aliases."),
+        "callers": ("callers", "Show or say who may call a function."),
         "recycle": ("functions", "Retire a function's instances, so that the next call is cold."),
         "rm": ("functions", "Remove functions; calls under way end first."),
     },

@@ -51,6 +51,11 @@ class CallHandle(Protocol):
 class Dispatch(Protocol):
     """The way to a call: `calls.dispatcher.Dispatcher` behind admission."""
 
+    @property
+    def check(self) -> Callable[[Invoke, Identity], None]:
+        """Raises Unauthenticated or Forbidden if this identity may not make the call. The other methods ask by themselves."""
+        ...
+
     def begin(self, invoke: Invoke, client: CallClient, identity: Identity, body_done: bool) -> CallHandle: ...
 
     def streams(self, invoke: Invoke) -> bool:
@@ -154,7 +159,7 @@ class Edge:
             if identity is not None:
                 return identity
         identity = self.authenticate(head.headers, head.host, head.peer, head.method)
-        if self.asks_login:
+        if self.asks_login and identity.id:
             # The token has done its work; a function must never see it.
             head.headers = [field for field in head.headers if field[0] != b"authorization"]
         return identity

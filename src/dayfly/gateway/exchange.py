@@ -79,12 +79,15 @@ class Exchange:
             streams = self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body)
             if streams or self.match.mount.dialect.authenticate is None:  # who signs a request signs its body, too
                 self._identify(None)
-            if streams:
+            unknown = self._identity is not None and not self._identity.id
+            if streams or (unknown and self.match.route.streams):
                 invoke = self._decode(b"")
-                if invoke.mode is Mode.SYNC and not invoke.idempotency_key and self.protocol.edge.dispatch.streams(invoke):
+                assert self._identity is not None
+                dispatch = self.protocol.edge.dispatch
+                dispatch.check(invoke, self._identity)  # nobody unknown makes us read a body
+                if streams and invoke.mode is Mode.SYNC and not invoke.idempotency_key and dispatch.streams(invoke):
                     self._invoke = invoke
-                    assert self._identity is not None
-                    self._call = self.protocol.edge.dispatch.begin(invoke, self, self._identity, False)
+                    self._call = dispatch.begin(invoke, self, self._identity, False)
         except DayflyError as error:
             self.on_failure(error)
             return False

@@ -93,6 +93,19 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     tag: Annotated[str, Meta(pattern=f"^{END}|{ALIAS_PATTERN}")] = ""  # a tag can be called by name whatever its weight
 
 
+class Callers(enum.StrEnum):
+    """Who may call a function."""
+
+    NAMESPACE = "namespace"  # who has a role in the namespace that may call
+    LISTED = "listed"  # the identities that are listed, and who may change the function
+    PUBLIC = "public"  # everybody, without a key
+
+
+class InvokePolicy(Struct, frozen=True):
+    callers: Callers = Callers.NAMESPACE
+    identities: tuple[str, ...] = ()  # ids, where callers are LISTED
+
+
 class Function(Struct, frozen=True, kw_only=True):
     """A name and what it points to. Changing code or configuration makes a revision, never changes one."""
 
@@ -103,6 +116,7 @@ class Function(Struct, frozen=True, kw_only=True):
     aliases: dict[str, tuple[Target, ...]] = {}
     labels: dict[str, str] = {}
     profile: str = "native"
+    invoke_policy: InvokePolicy = InvokePolicy()
     created: float = 0.0
     updated: float = 0.0
 

@@ -27,8 +27,8 @@ class Identity(Struct, frozen=True, kw_only=True):
 
     name: str
     grants: Grants = {}
+    id: str = ""  # names it alone, as a name need not: the id of its key, `function:shop/cart`, `local`
     peer: str = ""  # address that the request came from, where that is known
-    key: str = ""  # id of the key that was shown
 
     def roles(self, namespace: str) -> tuple[Role, ...]:
         here = self.grants.get(namespace, ())
@@ -36,7 +36,9 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 OWNS_ALL: Grants = {EVERYWHERE: (Role.OWNER,)}
-LOCAL = Identity(name="local", grants=OWNS_ALL)  # loopback without a login, and Dayfly itself
+LOCAL = Identity(name="local", id="local", grants=OWNS_ALL)  # loopback without a login, and Dayfly itself
+ANONYMOUS = Identity(name="anonymous")  # calls a function without showing anything
+STRANGER = Identity(name="stranger")  # shows something that is not ours: to the function, if that is public
 
 
 class KeyKind(enum.StrEnum):

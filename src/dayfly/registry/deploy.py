@@ -17,11 +17,12 @@ import msgspec
 from ..actions import Code, Deployed, PutFunction
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, NameInvalid, NotFound
-from ..model.function import Artifact, Config, Function, Isolation, Revision, Target
+from ..model.function import Artifact, Config, Function, InvokePolicy, Isolation, Revision, Target
 from ..model.package import Package
 from ..model.profile import Profile
 from ..store.port import Note, Store
 from .registry import Registry, reachable
+from .turns import Turns
 
 KEEP_REVISIONS = 100  # of a function; older ones that nothing points to are forgotten
 
@@ -66,26 +67,18 @@ class Deployer:
         self._warm = warm
         self._reach = reach
         self._clock = clock
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns = Turns()
+        self.changes = Turns()  # of what is stored of a function: short, while a deploy is long
 
     async def put(self, action: PutFunction) -> Deployed:
         """Raises NameInvalid, NotFound (namespace, package, secret), BadPackage, BuildFailed or InitFailed; then nothing changed."""
         profile = self._registry.profile(action.profile)
         check_name(action.name, profile)
         check_config(action.config, profile)
-        if action.namespace not in self._registry.namespaces:
-            raise NotFound(
-                f"there is no namespace {action.namespace!r}", hint=f"Create it: dayfly namespace create {action.namespace}"
-            )
+        self._require_namespace(action.namespace)
         self._require_secrets(action.namespace, list(action.config.secrets.values()))
-        key = f"{action.namespace}/{action.name}"
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        try:
-            async with turn:
-                return await self._put(action)
-        finally:
-            if not turn.locked() and self._turns.get(key) is turn:
-                del self._turns[key]
+        async with self._turns.of(f"{action.namespace}/{action.name}"):
+            return await self._put(action)
 
     async def _put(self, action: PutFunction) -> Deployed:
         began = self._clock.monotonic()
@@ -94,17 +87,15 @@ class Deployer:
         digest = content_digest(package, action.config, action.profile, layers)
         as_is = self._registry.profile(action.profile).as_is
         route = self._registry.find(action.namespace, action.name)
-        old = route.function if route is not None else None
         revisions = route.revisions if route is not None else {}
         known = next((revision for revision in revisions.values() if revision.digest == digest), None)
         log: list[str] = []
-        number = max(revisions, default=0) + 1
         if known is None:
             artifact = await self._builder.build(package, action.config, log.append, layers=layers, as_is=as_is)
             revision = Revision(
                 namespace=action.namespace,
                 function=action.name,
-                number=number,
+                number=max(revisions, default=0) + 1,
                 config=action.config,
                 artifact=artifact,
                 digest=digest,
@@ -113,8 +104,34 @@ class Deployer:
             )
         else:
             revision = known
-        now = self._clock.now()
+        moves = route is not None and action.publish and route.function.traffic != (Target(revision.number),)
+        if not as_is and (known is None or moves):
+            try:
+                await self._warm(revision)
+            except DayflyError:
+                self._reach(revision, False)
+                raise
+        async with self.changes.of(f"{action.namespace}/{action.name}"):
+            function = await self._swap(action, revision)
+        return Deployed(
+            function=function,
+            revision=revision,
+            created=known is None,
+            build_ms=(self._clock.monotonic() - began) * 1000,
+            build_log="\n".join(log)[-16384:],
+        )
+
+    async def _swap(self, action: PutFunction, revision: Revision) -> Function:
+        """Store the revision and send the traffic there. What else was changed during the build stays changed."""
+        self._require_namespace(action.namespace)
+        route = self._registry.find(action.namespace, action.name)
+        old = route.function if route is not None else None
+        revisions = route.revisions if route is not None else {}
         traffic = (Target(revision.number),) if action.publish or old is None else old.traffic
+        new = revision.number not in revisions
+        if old is not None and not new and old.traffic == traffic and old.labels == action.labels:
+            return old
+        now = self._clock.now()
         function = Function(
             namespace=action.namespace,
             name=action.name,
@@ -123,32 +140,23 @@ class Deployer:
             aliases=old.aliases if old is not None else {},
             labels=action.labels,
             profile=action.profile,
+            invoke_policy=old.invoke_policy if old is not None else InvokePolicy(),
             created=old.created if old is not None else now,
             updated=now,
         )
-        unchanged = old is not None and known is not None and old.traffic == traffic and old.labels == action.labels
-        if not unchanged:
-            if not as_is and (known is None or (old is not None and old.traffic != traffic)):
-                try:
-                    await self._warm(revision)
-                except DayflyError:
-                    self._reach(revision, False)
-                    raise
-            statements = [function_statement(function)]
-            if known is None:
-                statements.insert(0, revision_statement(revision))
-                statements += [forget_statement(left) for left in outdated(function, {**revisions, number: revision})]
-            await self._store.commit(*statements, notes=[note(function)])
-            await self._registry.refresh(action.namespace, action.name)
-            if old is not None:
-                self.reach(function.namespace, function.name)
-        return Deployed(
-            function=old if unchanged and old is not None else function,
-            revision=revision,
-            created=known is None,
-            build_ms=(self._clock.monotonic() - began) * 1000,
-            build_log="\n".join(log)[-16384:],
-        )
+        statements = [function_statement(function)]
+        if new:
+            statements.insert(0, revision_statement(revision))
+            statements += [forget_statement(left) for left in outdated(function, {**revisions, revision.number: revision})]
+        await self._store.commit(*statements, notes=[note(function)])
+        await self._registry.refresh(action.namespace, action.name)
+        if old is not None:
+            self.reach(function.namespace, function.name)
+        return function
+
+    def _require_namespace(self, name: str) -> None:
+        if name not in self._registry.namespaces:
+            raise NotFound(f"there is no namespace {name!r}", hint=f"Create it: dayfly namespace create {name}")
 
     async def _package(self, code: Code) -> str:
         if bool(code.package) == bool(code.files):

@@ -17,15 +17,18 @@ from ..actions import (
     PutAlias,
     RecycleFunction,
     Rollback,
+    SetInvokePolicy,
     SetTraffic,
 )
 from ..clock import Clock
 from ..errors import BadInput, Conflict, NameInvalid, NotFound
-from ..model.function import Function, Revision, Target
+from ..model.function import Callers, Function, InvokePolicy, Revision, Target
 from ..model.names import valid_alias
 from ..store.port import Store
 from .deploy import Deployer, function_statement, note
 from .registry import Registry, Route
+
+_OnOne = SetInvokePolicy | SetTraffic | Rollback | PutAlias | DeleteAlias  # actions that change one function
 
 
 class Functions:
@@ -63,12 +66,13 @@ class Functions:
 
     async def delete(self, action: DeleteFunction) -> None:
         route = self._registry.route(action.namespace, action.name)
-        await self._store.commit(
-            ("function_delete", {"namespace": action.namespace, "name": action.name}),
-            ("revisions_delete", {"namespace": action.namespace, "function": action.name}),
-            notes=[note(route.function)],
-        )
-        await self._registry.refresh(action.namespace, action.name)
+        async with self._deployer.changes.of(f"{action.namespace}/{action.name}"):
+            await self._store.commit(
+                ("function_delete", {"namespace": action.namespace, "name": action.name}),
+                ("revisions_delete", {"namespace": action.namespace, "function": action.name}),
+                notes=[note(route.function)],
+            )
+            await self._registry.refresh(action.namespace, action.name)
         for revision in route.revisions.values():
             self._reach(revision, False)
 
@@ -90,24 +94,36 @@ class Functions:
         route = self._registry.route(action.namespace, action.name)
         return Page(items=tuple(sorted(route.revisions.values(), key=lambda revision: -revision.number)))
 
+    async def set_invoke_policy(self, action: SetInvokePolicy) -> Function:
+        policy = InvokePolicy(callers=action.callers, identities=action.identities)
+        if (policy.callers is Callers.LISTED) != bool(policy.identities) or "" in policy.identities:
+            raise BadInput(
+                "identities are listed where the callers are `listed`, and only there", hint="Ids of keys: dayfly key ls"
+            )
+        return await self._change(action, lambda route: replace(route.function, invoke_policy=policy))
+
     async def traffic(self, action: SetTraffic) -> Function:
-        route = self._registry.route(action.namespace, action.name)
-        self._check_targets(route, action.traffic)
-        return await self._change(route, replace(route.function, traffic=action.traffic))
+        def change(route: Route) -> Function:
+            self._check_targets(route, action.traffic)
+            return replace(route.function, traffic=action.traffic)
+
+        return await self._change(action, change)
 
     async def rollback(self, action: Rollback) -> Function:
-        route = self._registry.route(action.namespace, action.name)
-        number = action.revision
-        if not number:
-            now = max(target.revision for target in route.function.traffic)
-            number = max((n for n in route.revisions if n < now), default=0)
+        def change(route: Route) -> Function:
+            number = action.revision
             if not number:
-                raise Conflict(
-                    f"{action.namespace}/{action.name} has no revision before {now}", hint="There is nothing to go back to."
-                )
-        targets = (Target(number),)
-        self._check_targets(route, targets)
-        return await self._change(route, replace(route.function, traffic=targets))
+                now = max(target.revision for target in route.function.traffic)
+                number = max((n for n in route.revisions if n < now), default=0)
+                if not number:
+                    raise Conflict(
+                        f"{action.namespace}/{action.name} has no revision before {now}", hint="There is nothing to go back to."
+                    )
+            targets = (Target(number),)
+            self._check_targets(route, targets)
+            return replace(route.function, traffic=targets)
+
+        return await self._change(action, change)
 
     async def put_alias(self, action: PutAlias) -> Function:
         if not valid_alias(action.alias):
@@ -115,25 +131,30 @@ class Functions:
                 f"{action.alias[:100]!r} is not a name for an alias",
                 hint="Use letters, digits, - and _, at most 128, not digits alone.",
             )
-        route = self._registry.route(action.namespace, action.name)
-        self._check_targets(route, action.traffic)
-        aliases = {**route.function.aliases, action.alias: action.traffic}
-        return await self._change(route, replace(route.function, aliases=aliases))
+
+        def change(route: Route) -> Function:
+            self._check_targets(route, action.traffic)
+            return replace(route.function, aliases={**route.function.aliases, action.alias: action.traffic})
+
+        return await self._change(action, change)
 
     async def delete_alias(self, action: DeleteAlias) -> Function:
-        route = self._registry.route(action.namespace, action.name)
-        if action.alias not in route.function.aliases:
-            raise NotFound(f"{action.namespace}/{action.name} has no alias {action.alias[:100]!r}")
-        aliases = {name: targets for name, targets in route.function.aliases.items() if name != action.alias}
-        return await self._change(route, replace(route.function, aliases=aliases))
+        def change(route: Route) -> Function:
+            if action.alias not in route.function.aliases:
+                raise NotFound(f"{action.namespace}/{action.name} has no alias {action.alias[:100]!r}")
+            left = {name: targets for name, targets in route.function.aliases.items() if name != action.alias}
+            return replace(route.function, aliases=left)
 
-    async def _change(self, route: Route, function: Function) -> Function:
-        """Store it, swap it in, and let go of what nothing points to now."""
-        function = replace(function, updated=self._clock.now())
-        await self._store.commit(function_statement(function), notes=[note(function)])
-        await self._registry.refresh(function.namespace, function.name)
-        self._deployer.reach(function.namespace, function.name)
-        return function
+        return await self._change(action, change)
+
+    async def _change(self, action: _OnOne, change: Callable[[Route], Function]) -> Function:
+        """Store it, swap it in, and let go of what nothing points to now. Changes of one function take turns, so that none is lost."""
+        async with self._deployer.changes.of(f"{action.namespace}/{action.name}"):
+            function = replace(change(self._registry.route(action.namespace, action.name)), updated=self._clock.now())
+            await self._store.commit(function_statement(function), notes=[note(function)])
+            await self._registry.refresh(function.namespace, function.name)
+            self._deployer.reach(function.namespace, function.name)
+            return function
 
     def _check_targets(self, route: Route, targets: tuple[Target, ...]) -> None:
         if not targets:
