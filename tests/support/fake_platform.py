@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from dayfly import actions as a
 from dayfly.errors import BadInput, Conflict, NotFound
 from dayfly.model.call import Invocation, Mode, Result, Status, Timings
-from dayfly.model.function import Artifact, Function, Revision, Target
+from dayfly.model.function import Artifact, Function, InvokePolicy, Revision, Target
 from dayfly.model.identity import LOCAL, Identity, Key, NewKey
 from dayfly.model.instance import InstanceInfo, State
 from dayfly.model.log import LogLine
@@ -163,6 +163,10 @@ class FakePlatform:
 
     def ListRevisions(self, action: a.ListRevisions) -> a.Page[Revision]:
         return a.Page(items=tuple(reversed(self.revisions[self._function(action).key])))
+
+    def SetInvokePolicy(self, action: a.SetInvokePolicy) -> Function:
+        policy = InvokePolicy(callers=action.callers, identities=action.identities)
+        return self._keep(replace(self._function(action), invoke_policy=policy))
 
     def SetTraffic(self, action: a.SetTraffic) -> Function:
         return self._keep(replace(self._function(action), traffic=action.traffic))
