@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import time
-import zipfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from tests.support.site import ISOLATION, Site
+from tests.support.neighbour import SOURCE as NEIGHBOUR
+from tests.support.neighbour import neighbour
+from tests.support.site import Site
 
 pytestmark = pytest.mark.anyio
-
-NEIGHBOUR = "def handler(event, context):\n    return event\n"
-
-
-@asynccontextmanager
-async def neighbour(site: Site) -> AsyncIterator[None]:
-    """A function of somebody else that is called all the while and must always answer."""
-    await site.deploy("neighbour", NEIGHBOUR)
-    stop = False
-    answered = 0
-
-    async def keep_calling() -> None:
-        nonlocal answered
-        while not stop:
-            answer = await site.call("neighbour", {"n": answered})
-            assert (answer.status_code, answer.json()) == (200, {"n": answered}), answer.text
-            answered += 1
-            await asyncio.sleep(0.005)
-
-    task = asyncio.ensure_future(keep_calling())
-    try:
-        yield
-    finally:
-        before = answered
-        while answered < before + 2 and not task.done():
-            await asyncio.sleep(0.005)
-        stop = True
-        await task
-    assert answered >= 2
-
 
 @pytest.mark.parametrize("name", ["a/b", "a..b", "Über", "x" * 300, "-a", "a%00b", "%2e%2e", "a b"])
 async def test_names_that_are_none(site: Site, name: str) -> None:
@@ -83,40 +50,6 @@ async def test_wrong_requests_name_the_field(site: Site, body: Any, words: str) 
     assert (await site.http.get("/v1/namespaces/default/functions/wrong")).status_code == 404
 
 
-def archive(entries: dict[str, bytes], **attributes: int) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, content in entries.items():
-            info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = attributes.get(name, 0o644) << 16
-            made.writestr(info, content)
-    return data.getvalue()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        archive({"../handler.py": b"x"}),
-        archive({"/handler.py": b"x"}),
-        archive({"a/../../b.py": b"x"}),
-        archive({"C:\\b.py": b"x"}),
-        archive({"link": b"/etc/passwd"}, link=0o120777),
-        archive({"handler.py": b"\0" * (300 << 20)}),
-        archive({"handler.py": b"x"})[:-10],
-        b"PK\x03\x04 but no more",
-        b"",
-    ],
-    ids=["dotdot", "absolute", "inner-dotdot", "windows", "symlink", "bomb", "truncated", "garbage", "empty"],
-)
-async def test_hostile_archives_are_refused(site: Site, data: bytes) -> None:
-    response = await site.http.post(
-        "/v1/namespaces/default/packages", content=data, headers={"content-type": "application/zip"}
-    )
-    assert response.status_code in (400, 413, 422), response.text
-    assert response.json()["detail"]
-
-
 HOSTILE = {
     "exits": ("import os\ndef handler(e, c):\n    os._exit(3)\n", 502, "exit status 3"),
     "sys_exit": ("import sys\ndef handler(e, c):\n    sys.exit(3)\n", (500, 502), "3"),
@@ -128,19 +61,6 @@ HOSTILE = {
     "recurses": ("def handler(e, c):\n    return handler(e, c)\n", 500, "RecursionError"),
     "bad_header": ("def handler(r, c):\n    return {'status': 200, 'headers': {'a': 'b\\r\\nset-cookie: x=1'}, 'body': ''}\n", 502, ""),
     "bad_status": ("def handler(r, c):\n    return {'status': 99, 'body': ''}\n", 502, "99"),
-    "answers_twice": (
-        "import os, struct\ndef handler(e, c):\n    for fd in range(3, 20):\n        try:\n"
-        "            os.write(fd, struct.pack('<IIB', 2, 1, 3 | 0x80) + b'{}' + struct.pack('<IIB', 2, 1, 3 | 0x80) + b'{}')\n"
-        "        except OSError:\n            pass\n    return 1\n",
-        (200, 502),
-        "",
-    ),
-    "forges_length": (
-        "import os, struct, time\ndef handler(e, c):\n    for fd in range(3, 20):\n        try:\n"
-        "            os.write(fd, struct.pack('<IIB', 0xffffffff, 1, 3))\n        except OSError:\n            pass\n    time.sleep(5)\n",
-        502,
-        "",
-    ),
 }
 
 
@@ -157,32 +77,6 @@ async def test_functions_that_misbehave_harm_only_their_caller(site: Site, kind:
     assert words.lower() in answer.text.lower()
     assert "dayfly-invocation-id" in answer.headers
     assert "set-cookie" not in answer.headers
-
-
-@pytest.mark.skipif(ISOLATION != "namespace", reason="needs root: resource limits come from the sandbox")
-@pytest.mark.parametrize("kind", ["forks", "eats_memory", "floods", "fills_tmp", "threads"])
-async def test_floods_stop_at_the_instances_limits(site: Site, kind: str) -> None:
-    sources = {
-        "forks": "import os, time\ndef handler(e, c):\n    while True:\n        try:\n            if os.fork() == 0:\n                time.sleep(100)\n        except OSError:\n            return 'stopped'\n",
-        "eats_memory": "def handler(e, c):\n    x = []\n    while True:\n        x.append(bytearray(b'x' * (1 << 20)))\n",
-        "floods": "def handler(e, c):\n    for _ in range(200):\n        print('x' * (1 << 20))\n    return 'printed'\n",
-        "fills_tmp": "def handler(e, c):\n    try:\n        with open('/tmp/f', 'wb') as f:\n            while True:\n                f.write(bytes(1 << 20))\n    except OSError as error:\n        return error.errno\n",
-        "threads": "import threading, time\ndef handler(e, c):\n    n = 0\n    try:\n        while True:\n            threading.Thread(target=time.sleep, args=(100,), daemon=True).start()\n            n += 1\n    except RuntimeError:\n        return n\n",
-    }
-    await site.deploy(kind.replace("_", "-"), sources[kind], memory_mb=64, tmp_mb=16, pids=32, timeout_s=20)
-    async with neighbour(site):
-        answer = await site.call(kind.replace("_", "-"))
-    if kind == "eats_memory":
-        assert (answer.status_code, "memory" in answer.text) == (502, True), answer.text
-    else:
-        assert answer.status_code == 200, answer.text
-    if kind == "threads":
-        assert answer.json() < 32
-    if kind == "fills_tmp":
-        assert answer.json() == 28  # ENOSPC
-    if kind == "floods":
-        page = await site.api("GET", "/logs", params={"function": "floods", "limit": 1000})
-        assert sum(len(line["text"]) for line in page["items"]) < 64 << 20
 
 
 async def test_a_leaked_thread_does_not_stop_the_next_calls(site: Site) -> None:

@@ -10,27 +10,14 @@ from pathlib import Path
 import pytest
 from jail_run import jailed, needs_root, says
 
+from tests.support.system_calls import DENIED, here
+
 pytestmark = needs_root
 
-# name: numbers on x86_64 and aarch64
-DENIED = {
-    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
-    "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
-    "kcmp": (312, 272), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "add_key": (248, 217), "request_key": (249, 218),
-    "keyctl": (250, 219), "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273),
-    "delete_module": (176, 106), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "swapon": (167, 224),
-    "reboot": (169, 142), "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "acct": (163, 89),
-    "quotactl": (179, 60), "syslog": (103, 116), "sethostname": (170, 161), "syncfs": (306, 267), "sync": (162, 81),
-    "move_pages": (279, 239), "mbind": (237, 235), "memfd_secret": (447, 447), "vmsplice": (278, 75), "io_setup": (206, 0),
-    "fanotify_init": (300, 262), "listmount": (458, 458), "not yet invented": (999, 999),
-}  # fmt: skip
 
 
 def test_denied_calls_are_denied() -> None:
-    column = {"x86_64": 0, "aarch64": 1}[os.uname().machine]
-    numbers = {name: pair[column] for name, pair in DENIED.items()}
+    numbers = dict(zip(DENIED, here(*DENIED), strict=True))
     code = f"""
     import ctypes, errno
     call = ctypes.CDLL(None, use_errno=True).syscall

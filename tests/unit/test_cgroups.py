@@ -121,6 +121,13 @@ time.sleep(600)
         assert process.wait(20) == -signal.SIGKILL
 
 
+def test_all_instances_together_leave_half_of_the_process_numbers(v1: Cgroups) -> None:
+    group = v1.create("one", memory_bytes=64 * MiB, cpu_cores=0, pids=5)
+    folder = next(folder for folder in group.folders if (folder / "pids.max").exists())
+    assert int((folder.parent / "pids.max").read_text()) == cgroup_tree.machine_share()
+    assert 0 < cgroup_tree.machine_share() * 2 <= int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
 def test_processor_time_is_counted_and_capped(v1: Cgroups) -> None:
     group = v1.create("busy", memory_bytes=64 * MiB, cpu_cores=0.25, pids=16)
     process = start(group, "end = time.monotonic() + 0.6\nwhile time.monotonic() < end: pass")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HIDDEN = "/mnt"
 PROC = HIDDEN + "/proc"
 SOURCES = HIDDEN + "/src"
-EMPTY = "/root"  # a folder without anything in it
+EMPTY = "/var/empty"  # a folder without anything in it
 RESOLVER = HIDDEN + "/resolv.conf"
 
 # Mount points every root has, for binds of children: code, dependencies, build folders, and what other contracts expect.
@@ -102,7 +102,7 @@ def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", target
     for folder in _SYSTEM:
         _copy_or_bind(folder)
     _etc()
-    for folder in (*TARGETS, *targets, EMPTY, "/run", "/var", "/mnt", "/proc", "/tmp", "/dev"):
+    for folder in (*TARGETS, *targets, EMPTY, "/root", "/run", "/var", "/mnt", "/proc", "/tmp", "/dev"):
         os.makedirs(_STAGE + folder, exist_ok=True)
     os.symlink("/tmp", _STAGE + "/var/tmp")
     _dev(rootless)

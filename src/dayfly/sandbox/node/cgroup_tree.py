@@ -32,6 +32,11 @@ LEAF = "dayfly-supervisor"  # version 2: where processes go that stand in the wa
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 
+def machine_share(proc: Path = Path("/proc/sys/kernel")) -> int:
+    """Processes and threads that all instances together may have: half of what this machine can."""
+    return min(number(proc / "pid_max") or 32768, number(proc / "threads-max") or 32768) // 2
+
+
 class Usage(Struct, frozen=True, kw_only=True):
     """What a group used so far. 0 where the kernel does not tell."""
 

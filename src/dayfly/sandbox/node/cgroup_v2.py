@@ -11,7 +11,7 @@ import errno
 import os
 from pathlib import Path
 
-from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, number, quota, read, write
+from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, machine_share, number, quota, read, write
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WEIGHT = 100  # cpu.weight of one core's worth; the kernel takes 1 to 10000
@@ -60,6 +60,8 @@ class CgroupsV2(Cgroups):
         (parent,) = self.parents
         self._hand_down(self._base)
         parent.mkdir(exist_ok=True)
+        if "pids" in self.controllers:
+            write(parent / "pids.max", machine_share())
         self._hand_down(parent)
 
     def group(self, name: str) -> GroupV2:
