@@ -266,6 +266,14 @@ class CreateKey(Action, frozen=True, kw_only=True):
     ttl_s: float = 0.0  # 0: until it is revoked
 
 
+class CreateToken(Action, frozen=True, kw_only=True):
+    """A token for a short while, which allows no more than the asking identity may do and ends with its key.
+    -> model.identity.NewToken"""
+
+    roles: tuple[Role, ...] = (Role.INVOKER,)
+    ttl_s: float = 900.0
+
+
 class ListKeys(Action, frozen=True, kw_only=True):
     """Keys with a role in the namespace, by name; with `*`, those with a role everywhere. -> Page of model.identity.Key"""
 

@@ -20,8 +20,15 @@ Performer = Callable[[Any], Awaitable[Any]]
 class Platform:
     """Performs every action of `dayfly.actions`."""
 
-    def __init__(self, performers: dict[type, Performer], middleware: Iterable[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        performers: dict[type, Performer],
+        middleware: Iterable[Middleware] = (),
+        personal: dict[type, Handler] | None = None,
+    ) -> None:
+        """`personal` are performers that have to know for whom."""
         self._performers = performers
+        self._personal = personal or {}
         handler: Handler = self._perform
         for wrap in middleware:
             handler = wrap(handler)
@@ -32,6 +39,9 @@ class Platform:
         return await self._handler(action, by)
 
     async def _perform(self, action: Any, by: Identity) -> Any:
+        personal = self._personal.get(type(action))
+        if personal is not None:
+            return await personal(action, by)
         performer = self._performers.get(type(action))
         if performer is None:
             raise BadInput(f"nothing here performs {type(action).__name__}")

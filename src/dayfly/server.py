@@ -29,6 +29,7 @@ from .auth import seal
 from .auth.gate import Gate
 from .auth.keys import Keys
 from .auth.policy import Authority
+from .auth.signed import Signer
 from .auth.tokens import Keyring, load_or_create
 from .build.builder import Builder
 from .build.machine import Machine
@@ -48,7 +49,7 @@ from .gateway.listener import Listener
 from .gateway.wide import WideLane
 from .model.call import Mode, Result
 from .model.function import InvokePolicy, Revision
-from .model.identity import OWNS_ALL, Identity
+from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
 from .model.package import Package
 from .model.profile import Profile
@@ -110,7 +111,9 @@ class Server:
             grace=settings.orphan_grace_s,
         )
         self.keyring = Keyring(now=self.clock.now)
-        self.keys = Keys(self.store, seal.load(data / "key"), self.keyring, self.registry.namespaces, self.clock)
+        self.seal = seal.load(data / "key")
+        self.keyring.signer = Signer(self.seal.derive("tokens"), now=self.clock.now, holds=self.keyring.holds, runs=self._runs)
+        self.keys = Keys(self.store, self.seal, self.keyring, self.registry.namespaces, self.clock)
         self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed, self._namespace_gone)
         self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
@@ -129,7 +132,8 @@ class Server:
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._reach, self.clock)
         authority = Authority(self._invoke_policy)
-        self.platform = Platform(self._performers(), [authority.guard])
+        personal: dict[type, Any] = {a.CreateToken: self.keys.create_token}
+        self.platform = Platform(self._performers(), [authority.guard], personal)
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
         self._admission = Admission(self.dispatcher, self.queue.enqueue, authority.check_call, self.clock)
@@ -221,6 +225,8 @@ class Server:
             owner = Identity(name="owner", id="owner", grants=OWNS_ALL)
             self.keyring.hold(sha256(self.token.encode()).digest(), owner)
             self.keyring.hold_signer("dayfly", self.token.encode(), owner)
+        else:
+            self.keyring.trust(LOCAL.id)
         hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
         gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
         app = create_app(
@@ -293,6 +299,10 @@ class Server:
     def _profile_of(self, invoke: a.Invoke) -> Profile:
         route = self.registry.find(invoke.namespace, invoke.function)
         return self.registry.profile(route.function.profile if route is not None else "native")
+
+    def _runs(self, revision: str, instance: str) -> bool:
+        group = self.pool.groups.get(revision)
+        return group is not None and instance in group.instances
 
     def _invoke_policy(self, namespace: str, function: str) -> InvokePolicy | None:
         route = self.registry.find(namespace, function)

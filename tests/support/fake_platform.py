@@ -12,7 +12,7 @@ from dayfly import actions as a
 from dayfly.errors import BadInput, Conflict, NotFound
 from dayfly.model.call import Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Artifact, Function, InvokePolicy, Revision, Target
-from dayfly.model.identity import LOCAL, Identity, Key, NewKey
+from dayfly.model.identity import LOCAL, Identity, Key, NewKey, NewToken
 from dayfly.model.instance import InstanceInfo, State
 from dayfly.model.log import LogLine
 from dayfly.model.package import NamespaceInfo, Package, SecretInfo
@@ -92,6 +92,9 @@ class FakePlatform:
         )
         self.keys[key.id] = key
         return NewKey(key=key, secret="dft_" + "x" * 43)
+
+    def CreateToken(self, action: a.CreateToken) -> NewToken:
+        return NewToken(token="dfs_x.y", expires=NOW + action.ttl_s)
 
     def ListKeys(self, action: a.ListKeys) -> a.Page[Key]:
         return a.Page(items=tuple(key for key in self.keys.values() if action.namespace in key.grants))

@@ -93,6 +93,7 @@ TAGS = {
     "logs": "What functions wrote, by invocation.",
     "secrets": "Values for functions' environments; never returned.",
     "keys": "Who may do what in the namespace.",
+    "tokens": "For a short while, and stored nowhere.",
     "usage": "What was used and what it costs.",
     "instances": "Sandboxes that run a revision now.",
 }

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ..actions import CreateKey, ListKeys, Page, RevokeKey
+from ..actions import CreateKey, CreateToken, ListKeys, Page, RevokeKey
 from ..errors import NotFound
-from ..model.identity import Key, KeyKind, NewKey, Role
+from ..model.identity import Key, KeyKind, NewKey, NewToken, Role
 from .endpoint import NAMESPACE, Endpoint
 from .query import name
 
@@ -25,7 +25,24 @@ class KeyBody(Struct, kw_only=True, forbid_unknown_fields=True):
     ttl_s: Annotated[float, Meta(ge=0, le=315360000, description="seconds until it ends; 0: when it is revoked")] = 0.0
 
 
+class TokenBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a short-lived token is for."""
+
+    roles: Roles = (Role.INVOKER,)
+    ttl_s: Annotated[float, Meta(gt=0, le=86400, description="seconds until it ends")] = 900.0
+
+
 ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path=NAMESPACE + "/tokens",
+        summary="Make a token for a short while; it allows no more than you may do",
+        action=CreateToken,
+        body=TokenBody,
+        gives=NewToken,
+        created=lambda _: True,
+        raises=(),
+    ),
     Endpoint(
         method="GET",
         path=NAMESPACE + "/keys",

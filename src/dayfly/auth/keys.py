@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import string
 import uuid
@@ -18,12 +19,13 @@ from hashlib import sha256
 import msgspec
 from msgspec.structs import replace
 
-from ..actions import CreateKey, ListKeys, Page, RevokeKey
+from ..actions import CreateKey, CreateToken, ListKeys, Page, RevokeKey
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, NotFound, TooLarge
-from ..model.identity import EVERYWHERE, Identity, Key, KeyKind, NewKey
+from ..model.identity import EVERYWHERE, Identity, Key, KeyKind, NewKey, NewToken
 from ..store.port import Note, Row, Statement, Store
 from .seal import Seal
+from .signed import MAX_TTL, Claims
 from .tokens import Keyring, new_token
 
 MAX_KEYS = 10_000  # of a server: each takes about a kilobyte of memory
@@ -83,6 +85,24 @@ class Keys:
         await self._store.commit(_statement(key, digest, sealed), notes=[("key", key.id)])
         self._hold(key, digest, b"" if shown else secret.encode())
         return NewKey(key=key, secret=shown or secret)
+
+    async def create_token(self, action: CreateToken, by: Identity) -> NewToken:
+        """Raises BadInput."""
+        if not 0 < action.ttl_s <= MAX_TTL:  # refuses NaN, too
+            raise BadInput(
+                f"a token lives up to {MAX_TTL:g} seconds", hint="What is to live longer is a key: dayfly key create"
+            )
+        if self._keyring.signer is None or by.instance:
+            raise BadInput("a function has a token already, and makes none")
+        expires = min(self._clock.now() + action.ttl_s, by.expires or math.inf)  # no token outlives the one it was asked with
+        claims = Claims(
+            name=by.name,
+            id=by.id,
+            grants={action.namespace: tuple(dict.fromkeys(action.roles))},
+            expires=expires,
+            parent=by.id,
+        )
+        return NewToken(token=self._keyring.signer.mint(claims), expires=expires)
 
     async def list(self, action: ListKeys) -> Page[Key]:
         found = [key for key, _ in self._keys.values() if action.namespace in key.grants]

@@ -21,6 +21,7 @@ Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
 
 _READS = frozenset(
     {
+        a.CreateToken,
         a.GetDocument,
         a.GetFunction,
         a.GetInvocation,
@@ -38,7 +39,7 @@ _READS = frozenset(
         a.ReadLogs,
     }
 )
-_CALLS = frozenset({a.Invoke, a.CancelInvocation, a.GetInvocation, a.GetResult})
+_CALLS = frozenset({a.CreateToken, a.Invoke, a.CancelInvocation, a.GetInvocation, a.GetResult})
 _CHANGES = frozenset(
     {
         a.DeleteAlias,
@@ -72,7 +73,10 @@ def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     if kind is a.ListNamespaces:
         return any(kind in ROLES[role] for roles in identity.grants.values() for role in roles)
     namespaces = [action.namespace]
-    if isinstance(action, a.CreateKey):  # nobody gives what they do not have
+    if isinstance(action, a.CreateToken):  # nobody gives what they do not have
+        mine: frozenset[type] = frozenset().union(*(ROLES[role] for role in identity.roles(action.namespace)))
+        return kind in mine and bool(action.roles) and all(ROLES[role] <= mine for role in action.roles)
+    if isinstance(action, a.CreateKey):
         namespaces += action.elsewhere
     return all(any(kind in ROLES[role] for role in identity.roles(namespace)) for namespace in namespaces)
 

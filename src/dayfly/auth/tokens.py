@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from ..errors import BadInput
 from ..model.identity import Identity
 from .private import read_private, write_private
+from .signed import Signer
 
 PREFIX = "dft_"
 _TOKEN = re.compile(r"dft_[A-Za-z0-9_-]{43}\Z")
@@ -60,6 +61,8 @@ class Keyring:
     def __init__(self, tokens: Mapping[str, Identity] | None = None, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._holders: dict[bytes, _Holder] = {}
+        self._ids: dict[str, float] = {}  # of keys, and when they end
+        self.signer: Signer | None = None  # reads the tokens that nobody stores
         self._signers: dict[str, tuple[bytes, Identity, float]] = {}
         for token, identity in (tokens or {}).items():
             self.hold(sha256(token.encode()).digest(), identity)
@@ -67,17 +70,31 @@ class Keyring:
     def hold(self, digest: bytes, identity: Identity, expires: float = 0.0) -> None:
         """`digest` is the SHA-256 of what will be shown."""
         self._holders[digest[:_FOUND_BY]] = _Holder(digest, identity, expires)
+        self._ids[identity.id] = expires
 
     def hold_signer(self, access_key: str, secret: bytes, identity: Identity, expires: float = 0.0) -> None:
         self._signers[access_key] = (secret, identity, expires)
+        self._ids[identity.id] = expires
 
-    def drop(self, digest: bytes, access_key: str = "") -> None:
-        """Nobody gets in with it any more."""
+    def trust(self, identifier: str) -> None:
+        """What somebody of this id asked for holds, though no key has the id."""
+        self._ids[identifier] = 0.0
+
+    def drop(self, digest: bytes, identifier: str) -> None:
+        """Nobody gets in any more with the key of this id."""
         self._holders.pop(digest[:_FOUND_BY], None)
-        self._signers.pop(access_key, None)
+        self._signers.pop(identifier, None)
+        self._ids.pop(identifier, None)
+
+    def holds(self, identifier: str) -> bool:
+        """Whether a key of this id lets in."""
+        expires = self._ids.get(identifier)
+        return expires is not None and (not expires or expires > self._now())
 
     def identify(self, token: bytes) -> Identity | None:
         """Whose token (or `uuid:key`) this is; None if it is nobody's, or has expired."""
+        if self.signer is not None and token.startswith(b"dfs_"):
+            return self.signer.identify(token)
         digest = sha256(token).digest()
         holder = self._holders.get(digest[:_FOUND_BY])
         if holder is None or not hmac.compare_digest(digest, holder.digest):

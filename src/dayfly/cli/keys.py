@@ -1,4 +1,4 @@
-"""`key`: who may do what."""
+"""`key` and `token`: who may do what."""
 
 from __future__ import annotations
 
@@ -101,6 +101,28 @@ def revoke(session: Session, id: str) -> None:
     """Revoke a key: from now on it lets nobody in."""
     session.client.request("DELETE", session.path("keys", id))
     note(f"{id}: revoked")
+
+
+@click.command(epilog="\b\nExamples:\n  dayfly token\n  dayfly token --role deployer --ttl 1h")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(ROLES), default=("invoker",), help="What it may do in the namespace."
+)
+@click.option(
+    "--ttl",
+    "ttl_s",
+    metavar="AGE",
+    default="15m",
+    callback=lambda *given: _seconds(*given),
+    help="How long it lives, up to 1d.",
+)
+@connected
+def token(session: Session, roles: tuple[str, ...], ttl_s: float) -> None:
+    """Print a token for a short while.
+
+    It allows no more than you may do yourself, is stored nowhere, and ends with the key that it was asked with.
+    """
+    made = session.client.request("POST", session.path("tokens"), send={"roles": list(roles), "ttl_s": ttl_s})
+    click.echo(made["token"])
 
 
 def _shown(key: Any) -> str:

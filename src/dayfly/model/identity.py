@@ -28,6 +28,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     name: str
     grants: Grants = {}
     id: str = ""  # names it alone, as a name need not: the id of its key, `function:shop/cart`, `local`
+    expires: float = 0.0  # seconds since the epoch; 0: not by itself
+    instance: str = ""  # that it is, where a function calls
     peer: str = ""  # address that the request came from, where that is known
 
     def roles(self, namespace: str) -> tuple[Role, ...]:
@@ -59,6 +61,13 @@ class Key(Struct, frozen=True, kw_only=True):
     grants: dict[str, tuple[Role, ...]]
     created: float  # seconds since the epoch
     expires: float = 0.0  # 0: never
+
+
+class NewToken(Struct, frozen=True, kw_only=True):
+    """A token that nobody stores."""
+
+    token: str
+    expires: float  # seconds since the epoch
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
