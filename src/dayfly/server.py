@@ -42,17 +42,18 @@ from .config import Settings
 from .dialects.hook import Mount, View
 from .dialects.mounts import mounts as built_in
 from .errors import Conflict, DayflyError
-from .events.delivery import Delivery
+from .events.eventing import Eventing
 from .events.queue import AsyncQueue
+from .events.retry import of_profile
 from .gateway.edge import Edge
 from .gateway.listener import Listener
 from .gateway.wide import WideLane
 from .model.call import Mode, Result
+from .model.delivery import Policy
 from .model.function import InvokePolicy, Revision
 from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
 from .model.package import Package
-from .model.profile import Profile
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
@@ -118,7 +119,15 @@ class Server:
         self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
-        self.delivery = Delivery(self.queue, self.dispatcher.invoke, self._profile_of)
+        self.eventing = Eventing(
+            self.queue,
+            self.clock,
+            run=self.dispatcher.invoke,
+            policy_of=self._policy_of,
+            flavour_of=lambda *address: self.registry.resolve(*address).config.flavour,
+            exists=self.registry.namespaces.__contains__,
+            require_function=self.registry.resolve,
+        )
         self.history = History(self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices)
         self.deployer = Deployer(
             self.store,
@@ -192,6 +201,7 @@ class Server:
             a.GetDocument: documents.get,
             a.ListDocuments: documents.list,
             a.DeleteDocument: documents.delete,
+            **self.eventing.performers(),
         }
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -219,7 +229,7 @@ class Server:
         self.scaler.start()
         self.census.start()
         self._housekeeping = asyncio.ensure_future(self._tidy())
-        await self.delivery.start()
+        await self.eventing.open()
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
             owner = Identity(name="owner", id="owner", grants=OWNS_ALL)
@@ -264,8 +274,9 @@ class Server:
         self.census.stop()
         self._housekeeping.cancel()
         self.logs.end_followers()
+        self.eventing.brokers.end_followers()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
-        await self.delivery.stop(self.settings.shutdown_grace_s)
+        await self.eventing.close(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)
         for call in list(self.dispatcher.active.values()):
             call.cancel()
@@ -296,9 +307,9 @@ class Server:
         """Ports that no build script may connect to: who reaches this server without a login may do everything."""
         return set() if self.settings.needs_token else {listener.port for listener in self.listeners.values()}
 
-    def _profile_of(self, invoke: a.Invoke) -> Profile:
+    def _policy_of(self, invoke: a.Invoke) -> Policy:
         route = self.registry.find(invoke.namespace, invoke.function)
-        return self.registry.profile(route.function.profile if route is not None else "native")
+        return of_profile(self.registry.profile(route.function.profile if route is not None else "native"))
 
     def _runs(self, revision: str, instance: str) -> bool:
         group = self.pool.groups.get(revision)

@@ -12,15 +12,14 @@ import sys
 
 from dayfly.actions import Invoke
 from dayfly.clock import SystemClock
-from dayfly.events.delivery import Delivery
 from dayfly.events.queue import AsyncQueue
 from dayfly.model.call import Invocation, Mode, Result, Status, Timings
 from dayfly.model.ids import new_id
 from dayfly.model.log import LogLine
-from dayfly.model.profile import NATIVE
 from dayfly.observe.logs import LogStore
 from dayfly.observe.recorder import Recorder
 from dayfly.store.sqlite import SqliteStore
+from tests.support.events import delivery_of_calls
 
 PUBLISHERS = 16
 
@@ -72,7 +71,7 @@ async def main(path: str, seed: int) -> None:
         record(invoke.invocation, invoke.function, Mode.ASYNC)
         return Result(invocation=invoke.invocation)
 
-    delivery = Delivery(queue, run, lambda _: NATIVE)
+    delivery = delivery_of_calls(queue, run)
     await delivery.start()
 
     async def publish(number: int) -> None:

@@ -18,15 +18,14 @@ import pytest
 
 from dayfly.actions import Invoke
 from dayfly.clock import SystemClock
-from dayfly.events.delivery import Delivery
 from dayfly.events.queue import AsyncQueue
 from dayfly.model.call import Result
-from dayfly.model.profile import NATIVE
 from dayfly.store.sqlite import SqliteStore
+from tests.support.events import delivery_of_calls
 
 pytestmark = pytest.mark.anyio
 
-VICTIM = Path(__file__).with_name("store_victim.py")
+ROOT = Path(__file__).parents[2]
 ROUNDS = 25
 SEED = 20
 
@@ -35,12 +34,13 @@ SELECT namespace, function, CAST(body ->> 'started' / 3600 AS INTEGER), count(*)
        sum((body ->> 'billed_ms') * (body ->> 'memory_mb')), sum(body ->> 'cpu_us'), sum(status = 'error'), sum(body ->> 'cold')
 FROM invocations WHERE status <> 'rejected' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+KEPT = "SELECT coalesce(sum(length(c.body)), 0) FROM queue_calls AS c JOIN queue AS q USING (id) WHERE q.state "
 LEDGER = "SELECT * FROM usage ORDER BY namespace, function, hour"
 
 
 def live_and_die(path: Path, seed: int, promises: int) -> list[str]:
     """Run the victim until it has made so many promises, kill it, and return all it had made by then."""
-    with subprocess.Popen([sys.executable, VICTIM, path, str(seed)], stdout=subprocess.PIPE, text=True) as victim:
+    with subprocess.Popen([sys.executable, "-m", "tests.crash.store_victim", path, str(seed)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as victim:
         assert victim.stdout is not None
         made = [line for _, line in zip(range(promises), victim.stdout, strict=False)]
         assert victim.poll() is None, "the victim ended by itself"
@@ -59,7 +59,9 @@ def check_files(path: Path) -> int:
         sums = dict(connection.execute("SELECT name, value FROM sums"))
         exact = {
             "log_bytes": "SELECT coalesce(sum(length(body)), 0) FROM logs",
-            "queue_bytes": "SELECT coalesce(sum(length(body)), 0) FROM queue_calls",
+            "queue_bytes": KEPT + "NOT IN ('done', 'cancelled')",
+            "queue_input_bytes": KEPT + "IN ('done', 'cancelled')",
+            "input_bytes": "SELECT coalesce(sum(length(body)), 0) FROM inputs",
             "queue_result_bytes": "SELECT coalesce(sum(length(body)), 0) FROM queue_results",
             "queue_ended": "SELECT count(*) FROM queue WHERE state IN ('done', 'dead', 'cancelled')",
         }
@@ -89,7 +91,7 @@ async def deliver_the_rest(path: Path) -> None:
     async def run(invoke: Invoke) -> Result:
         return Result(invocation=invoke.invocation)
 
-    delivery = Delivery(queue, run, lambda _: NATIVE, on_end=on_end)
+    delivery = delivery_of_calls(queue, run, on_end=on_end)
     await delivery.start()
     if left:
         await empty.wait()

@@ -17,14 +17,16 @@ from dayfly.model.instance import InstanceInfo, State
 from dayfly.model.log import LogLine
 from dayfly.model.package import NamespaceInfo, Package, SecretInfo
 from dayfly.model.usage import Usage
+from tests.support.fake_events import FakeEvents
 
 NOW = 1_700_000_000.0
 
 
-class FakePlatform:
+class FakePlatform(FakeEvents):
     """Remembers every action it performed. `fails` makes the next one raise."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.performed: list[tuple[a.Action | a.Invoke, Identity]] = []
         self.fails: BaseException | None = None
         self.namespaces = {"default": NamespaceInfo(name="default", created=NOW)}

@@ -7,18 +7,19 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from dayfly import errors
 from dayfly.actions import Invoke
-from dayfly.events.delivery import LEASE, RENEW_EVERY, Delivery
-from dayfly.events.queue import AsyncQueue, Entry
+from dayfly.events.delivery import RENEW_EVERY, Delivery
+from dayfly.events.items import New, encode, function_lane, puts
+from dayfly.events.queue import LEASE, AsyncQueue, Entry
 from dayfly.events.retry import End, State
 from dayfly.model.call import FunctionError, Mode, Result
 from dayfly.model.profile import Profile
 from dayfly.store.sqlite import SqliteStore
 from dayfly.testing.clock import FakeClock, settle
+from tests.support.events import delivery_of_calls
 
 pytestmark = pytest.mark.anyio
 
@@ -43,12 +44,11 @@ class World:
         self.deliveries: list[Delivery] = []
 
     def delivery(self, queue: AsyncQueue | None = None, **options: Any) -> Delivery:
-        delivery = Delivery(
+        delivery = delivery_of_calls(
             queue or self.queue,
             self.run,
             self.profile_of,
             on_end=lambda invoke, end: self.ended.append((invoke.invocation, end)),
-            jitter=lambda: 0.0,
             **options,
         )
         self.deliveries.append(delivery)
@@ -227,8 +227,8 @@ async def test_a_fault_of_ours_is_logged_and_tried_again(world: World, caplog: p
 
 
 async def test_a_stored_call_that_cannot_be_read_is_dead(world: World) -> None:
-    row = {"id": "x", "namespace": "default", "function": "f", "due": 0.0, "created": world.clock.now()}
-    await world.store.commit(("queue_put", row), ("queue_put_call", {"id": "x", "body": b"\xc1 no message pack"}))
+    item = New("x", "default", function_lane("f"), 0.0, world.clock.now(), b"\xc1 no message pack")
+    await world.store.commit(*puts(item))
     await world.delivery().start()
     entry = await world.ends("x")
     assert (entry.state, "cannot be read" in entry.last_error) == (State.DEAD, True)
@@ -296,12 +296,11 @@ async def test_a_slow_function_starves_nobody(world: World) -> None:
 
 
 async def test_a_long_queue_is_worked_off_a_few_at_a_time(world: World) -> None:
-    rows = [
-        {"id": f"{i:032x}", "namespace": "default", "function": f"f{i % 7}", "due": 0.0, "created": world.clock.now()}
-        for i in range(2000)
-    ]
-    bodies = [{"id": row["id"], "body": msgspec.msgpack.encode(call(str(row["function"])))} for row in rows]
-    await world.store.commit(("queue_put", rows), ("queue_put_call", bodies))
+    now = world.clock.now()
+    for i in range(2000):
+        name = f"f{i % 7}"
+        item = New(f"{i:032x}", "default", function_lane(name), 0.0, now, encode(call(name)), function=name)
+        world.store.write_behind(*puts(item))
     delivery = world.delivery(per_function=5, overall=12)
     await delivery.start()
     most = 0

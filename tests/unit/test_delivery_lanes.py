@@ -16,7 +16,7 @@ def take(lanes: Lanes, now: float = 0.0) -> tuple[Lane, int]:
 
 
 def test_nothing_is_taken_before_it_is_due() -> None:
-    lanes = Lanes(4, 10)
+    lanes = Lanes(lambda _: 4, 10)
     assert lanes.take(1e9) is None
     lanes.hint(A, 100.0)
     lanes.hint(A, 50.0)
@@ -29,7 +29,7 @@ def test_nothing_is_taken_before_it_is_due() -> None:
 
 
 def test_functions_take_turns_and_share_what_is_free() -> None:
-    lanes = Lanes(8, 12)
+    lanes = Lanes(lambda _: 8, 12)
     for key in (A, B, C):
         lanes.hint(key, 0.0)
     turns = [take(lanes) for _ in range(3)]
@@ -39,7 +39,7 @@ def test_functions_take_turns_and_share_what_is_free() -> None:
 
 
 def test_a_slow_function_holds_its_own_bound_and_no_more() -> None:
-    lanes = Lanes(2, 10)
+    lanes = Lanes(lambda _: 2, 10)
     lanes.hint(A, 0.0)
     slow, places = take(lanes)
     assert places == 2
@@ -53,7 +53,7 @@ def test_a_slow_function_holds_its_own_bound_and_no_more() -> None:
 
 
 def test_a_long_queue_goes_to_the_end_of_the_line() -> None:
-    lanes = Lanes(1, 1)
+    lanes = Lanes(lambda _: 1, 1)
     lanes.hint(A, 0.0)
     order = []
     for i in range(6):
@@ -68,7 +68,7 @@ def test_a_long_queue_goes_to_the_end_of_the_line() -> None:
 
 
 def test_work_that_comes_while_items_are_fetched_is_not_forgotten() -> None:
-    lanes = Lanes(2, 10)
+    lanes = Lanes(lambda _: 2, 10)
     lanes.hint(A, 0.0)
     lane, places = take(lanes)
     lanes.hint(A, 3.0)
@@ -78,7 +78,7 @@ def test_work_that_comes_while_items_are_fetched_is_not_forgotten() -> None:
 
 
 def test_a_function_without_work_leaves_no_trace() -> None:
-    lanes = Lanes(2, 10)
+    lanes = Lanes(lambda _: 2, 10)
     for i in range(1000):
         lanes.hint(("n", str(i)), 0.0)
         lane, places = take(lanes)
@@ -91,7 +91,7 @@ def test_a_function_without_work_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize("places", [1, 3])
 def test_places_are_never_overdrawn(places: int) -> None:
-    lanes = Lanes(places, 5)
+    lanes = Lanes(lambda _: places, 5)
     held: list[Lane] = []
     for i in range(20):
         lanes.hint(("n", str(i)), 0.0)

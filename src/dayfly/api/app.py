@@ -13,7 +13,24 @@ from starlette.routing import BaseRoute, Route
 
 from ..clock import Clock, SystemClock
 from ..errors import NotFound
-from . import functions, instances, invocations, keys, logs, namespaces, packages, pages, revisions, secrets, usage
+from . import (
+    brokers,
+    dead,
+    functions,
+    instances,
+    invocations,
+    keys,
+    logs,
+    namespaces,
+    packages,
+    pages,
+    queues,
+    revisions,
+    secrets,
+    time,
+    triggers,
+    usage,
+)
 from .body import MAX_BODIES, Budget
 from .edge import Edge, request_id
 from .endpoint import V1, Endpoint, Perform
@@ -31,6 +48,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *keys.ENDPOINTS,
     *usage.ENDPOINTS,
     *instances.ENDPOINTS,
+    *brokers.ENDPOINTS,
+    *triggers.ENDPOINTS,
+    *queues.ENDPOINTS,
+    *dead.ENDPOINTS,
+    *time.ENDPOINTS,
 )
 
 

@@ -18,6 +18,7 @@ from ..gateway.edge import problem
 from ..model.call import HttpRequest, Mode, Result
 from ..model.ids import new_id
 from ..model.profile import NATIVE
+from . import publish
 
 
 def decode(head: Head, params: Params, body: bytes) -> Invoke:
@@ -102,6 +103,9 @@ def fault(_: Head, error: DayflyError) -> Reply:
 NATIVE_CALLS = Dialect(
     name="native",
     profile=NATIVE,
-    routes=(Route(method="*", path="/fn/{namespace}/{name}/{path...}", decode=decode, encode=encode, fast=True, streams=True),),
+    routes=(
+        Route(method="*", path="/fn/{namespace}/{name}/{path...}", decode=decode, encode=encode, fast=True, streams=True),
+        *publish.ROUTES,
+    ),
     fault=fault,
 )

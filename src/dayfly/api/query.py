@@ -105,6 +105,12 @@ VOCABULARY: dict[str, Parameter] = {
     "status": Parameter(type=Status, about="one of: " + ", ".join(Status)),
     "since": Parameter(type=_MOMENT, parse=moment, about="the beginning: " + _MOMENTS),
     "until": Parameter(type=_MOMENT, parse=moment, about="the end: " + _MOMENTS),
+    "broker": name("the name of a broker", _ANY_NAME),
+    "trigger": name("the name of a trigger", _ANY_NAME),
+    "queue": name("the name of a queue", _ANY_NAME),
+    "type": Parameter(type=Annotated[str, Meta(max_length=1024)], about="the type of an event"),
+    "source": Parameter(type=Annotated[str, Meta(max_length=8192)], about="the source of an event"),
+    "qualifier": Parameter(type=Annotated[str, Meta(max_length=64)], about="a revision, alias or tag; empty: the traffic's"),
     "follow": Parameter(type=bool, decode=_boolean, about="true to keep the answer open and send lines as they come"),
     "filename": name(
         "the name of the one source file that is sent, or any name ending in `.zip`",
@@ -115,6 +121,7 @@ VOCABULARY: dict[str, Parameter] = {
 NATIVE_NAME = name(
     "a name of at most 63 lower-case letters, digits, `-` and `_`, with a letter or digit at both ends", NAME_PATTERN
 )
+EVENT_ID = name("the id of an event", rf"^[^\x00-\x1f\x7f]{{1,1024}}{END}")
 SECRET_NAME = name("a name of letters, digits, `_`, `.` and `-`, at most 127", SECRET_PATTERN)
 
 

@@ -22,42 +22,96 @@ Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
 _READS = frozenset(
     {
         a.CreateToken,
+        a.FollowEvents,
+        a.FollowLogs,
+        a.GetAsyncConfig,
+        a.GetBroker,
+        a.GetDead,
         a.GetDocument,
+        a.GetEvent,
         a.GetFunction,
+        a.GetInput,
         a.GetInvocation,
+        a.GetQueue,
+        a.GetQueueStats,
         a.GetResult,
         a.GetRevision,
+        a.GetTrigger,
+        a.GetTriggerStats,
         a.GetUsage,
-        a.FollowLogs,
+        a.ListAsyncConfigs,
+        a.ListBrokers,
+        a.ListDead,
         a.ListDocuments,
+        a.ListEventTypes,
+        a.ListEvents,
         a.ListFunctions,
         a.ListInstances,
         a.ListInvocations,
         a.ListNamespaces,
+        a.ListQueues,
         a.ListRevisions,
         a.ListSecrets,
+        a.ListTriggers,
         a.ReadLogs,
     }
 )
-_CALLS = frozenset({a.CreateToken, a.Invoke, a.CancelInvocation, a.GetInvocation, a.GetResult})
+_CALLS = frozenset(
+    {
+        a.AckMessages,
+        a.CancelInvocation,
+        a.CreateToken,
+        a.ExtendMessages,
+        a.FireTrigger,
+        a.GetInvocation,
+        a.GetResult,
+        a.Invoke,
+        a.PublishEvents,
+        a.ReceiveMessages,
+        a.SendMessages,
+    }
+)
 _CHANGES = frozenset(
     {
         a.DeleteAlias,
+        a.DeleteAsyncConfig,
+        a.DeleteBroker,
         a.DeleteDocument,
         a.DeleteFunction,
+        a.DeleteQueue,
         a.DeleteSecret,
+        a.DeleteTrigger,
+        a.PauseTrigger,
+        a.PurgeDead,
+        a.PurgeQueue,
         a.PutAlias,
+        a.PutAsyncConfig,
+        a.PutBroker,
         a.PutDocument,
         a.PutFunction,
         a.PutPackage,
+        a.PutQueue,
         a.PutSecret,
+        a.PutTrigger,
         a.RecycleFunction,
+        a.Redrive,
+        a.Replay,
+        a.ResumeTrigger,
         a.Rollback,
         a.SetInvokePolicy,
         a.SetTraffic,
     }
 )
-_OWNS = frozenset({a.CreateKey, a.DeleteNamespace, a.ListKeys, a.PutNamespace, a.RevokeKey})
+_OWNS = frozenset(
+    {
+        a.AdvanceTime,
+        a.CreateKey,
+        a.DeleteNamespace,
+        a.ListKeys,
+        a.PutNamespace,
+        a.RevokeKey,
+    }
+)
 
 ROLES: dict[Role, frozenset[type]] = {
     Role.VIEWER: _READS,

@@ -1,7 +1,8 @@
-"""Delivers what the queue holds: leases due items, runs them, writes down what became of them.
+"""Delivers what the queue holds: leases due items, has them carried, writes down what became of them.
 
 Work arrives by event: the queue tells of each new item, and one timer stands at the time the next one falls due. There is no polling. Items
-are leased in small batches, function by function in turn (see `lanes`), so memory and places are bounded however long the queue is.
+are leased in small batches, lane by lane in turn (see `lanes`), so memory and places are bounded however long the queue is. An item
+that finds its lane free comes with its lease, straight from being written.
 
 A lease is fenced: it has an epoch, which the outcome must carry to be written. It is renewed while the item runs; if this server
 stops renewing (killed, frozen), the item is due again and a late outcome of the old lease changes nothing. At its start a server takes
@@ -15,56 +16,46 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..actions import Invoke
 from ..clock import Timer
 from ..errors import DayflyError
-from ..model.ids import new_id
-from .attempt import Item, ProfileOf, Run, attempt, changes
+from .attempt import Outcome, changes
+from .items import DELIVERY, Item
 from .lanes import NEVER, Lane, Lanes
-from .queue import AsyncQueue
-from .retry import End, Retry
+from .queue import LEASE, AsyncQueue
+from .retry import Retry
+from .subscription import Subscription
 
-PER_FUNCTION: Final = 16  # deliveries of one function at the same time
-OVERALL: Final = 128
-LEASE: Final = 60.0  # seconds without renewal after which an item is due again
+OVERALL: Final = 128  # deliveries at the same time
 RENEW_EVERY: Final = 15.0  # seconds
 TIDY_EVERY: Final = 10.0  # seconds
 STORE_RETRY: Final = 1.0  # seconds until a store that refused is asked again
+CLAIM: Final = 1000  # items leased in one go
 
 log = logging.getLogger("dayfly.delivery")
 
-OnEnd = Callable[[Invoke, End], None]
+Attempt = Callable[[Subscription, list[Item]], Awaitable[list[Outcome]]]
+Find = Callable[[str, str], Subscription | None]
+OnEnd = Callable[[Subscription, Outcome], None]
 
 
 class Delivery:
-    """`invoke` runs one attempt to its end and raises DayflyError where the platform gave up; cancelling it stops the call.
-    `profile_of` gives the retry policy and may raise DayflyError as well. `on_end` is told how an item ended, once that is on
-    disk (a crash in that moment swallows it); not of one that somebody cancelled: `AsyncQueue.cancel` tells him.
+    """`attempt` carries items to their end and raises nothing; cancelling it stops them. `find` gives the subscription of a lane, None
+    while nobody serves it. `on_end` is told of every outcome, once that is on disk (a crash in that moment swallows it).
     """
 
     def __init__(
-        self,
-        queue: AsyncQueue,
-        invoke: Run,
-        profile_of: ProfileOf,
-        *,
-        on_end: OnEnd | None = None,
-        per_function: int = PER_FUNCTION,
-        overall: int = OVERALL,
-        jitter: Callable[[], float] = random.random,
+        self, queue: AsyncQueue, attempt: Attempt, find: Find, *, on_end: OnEnd | None = None, overall: int = OVERALL
     ) -> None:
         self._queue = queue
         self._store = queue.store
         self._clock = queue.clock
-        self._invoke = invoke
-        self._profile_of = profile_of
+        self._attempt = attempt
+        self._find = find
         self._on_end = on_end
-        self._jitter = jitter
-        self._lanes = Lanes(per_function, overall)
+        self._lanes = Lanes(self._limit, overall)
         self._tasks: set[asyncio.Task[None]] = set()  # claims and deliveries
         self._items: dict[tuple[str, int], asyncio.Task[None]] = {}  # (id, lease epoch) -> attempt under way
         self._stopped: set[str] = set()  # cancelled a moment ago
@@ -72,6 +63,10 @@ class Delivery:
         self._pumping = False
         self._running = False
         self._housekeeping: list[asyncio.Task[None]] = []
+
+    def _limit(self, key: tuple[str, str]) -> int:
+        found = self._find(*key)
+        return found.policy.concurrency if found is not None else 0
 
     @property
     def running(self) -> int:
@@ -82,7 +77,7 @@ class Delivery:
         """Take back what a server before this one had leased, and begin."""
         now = self._clock.now()
         await self._store.commit(("queue_reclaim", {"now": now}))
-        self._queue.attach(self._arrived, self._cancel)
+        self._queue.attach(self)
         await self._queue.tidy()
         self._running = True
         await self._survey()
@@ -113,9 +108,49 @@ class Delivery:
 
     # --- what to do next --------------------------------------------------------------------------------------------
 
-    def _arrived(self, namespace: str, function: str, due: float) -> None:
-        self._lanes.hint((namespace, function), due)
+    def arrived(self, namespace: str, lane: str, due: float, size: int) -> None:
+        key = (namespace, lane)
+        sub = self._find(namespace, lane)
+        if sub is None:
+            return
+        window = sub.policy.batch_window_s if sub.policy.batch > 1 else 0.0
+        hinted = self._lanes.hint(key, due + window)
+        if window:
+            hinted.arrived += 1
+            hinted.arrived_bytes += size
+            if hinted.arrived >= sub.policy.batch or hinted.arrived_bytes >= sub.policy.batch_bytes:
+                self._lanes.hint(key, due)
         self._wake()
+
+    def reserve(self, namespace: str, lane: str) -> Lane | None:
+        sub = self._find(namespace, lane) if self._running else None
+        if sub is None or sub.policy.batch > 1:
+            return None
+        return self._lanes.reserve((namespace, lane))
+
+    def begin(self, lane: Lane, item: Item | None) -> None:
+        sub = self._find(*lane.key) if item is not None else None
+        if item is None or sub is None:
+            self._lanes.release(lane)
+            self._wake()
+            return
+        self._start(lane, sub, [item])
+
+    def changed(self, namespace: str, lane: str) -> None:
+        """The lane is served in another way from now on, or again, or not any more."""
+        self._lanes.relimit((namespace, lane))
+        if self._running and self._find(namespace, lane) is not None:
+            self._spawn(self._look(namespace, lane))
+
+    async def _look(self, namespace: str, lane: str) -> None:
+        try:
+            due = await self._next_due(namespace, lane)
+        except DayflyError as error:
+            log.warning("cannot look at %s/%s for now: %s", namespace, lane, error)
+            due = self._clock.now() + STORE_RETRY
+        if due < NEVER:
+            self._lanes.hint((namespace, lane), due)
+            self._wake()
 
     def _wake(self) -> None:
         """Pump once in this turn of the loop, however many ask."""
@@ -145,76 +180,107 @@ class Delivery:
         return task
 
     async def _survey(self) -> None:
-        """Learn which functions have work."""
-        for namespace, function, due in await self._store.fetch("queue_lanes"):
-            self._lanes.hint((namespace, function), due)
+        """Learn which lanes have work."""
+        for namespace, lane, due in await self._store.fetch("queue_lanes"):
+            self._lanes.hint((namespace, lane), due)
         self._wake()
 
     async def _claim(self, lane: Lane, places: int) -> None:
-        """Lease up to so many items of a function and begin to deliver them."""
-        namespace, function = lane.key
+        """Lease items of a lane for so many deliveries, and begin them."""
+        namespace, name = lane.key
         now = self._clock.now()
-        rows: list[Item] = []
+        lane.arrived = lane.arrived_bytes = 0
+        sub = self._find(namespace, name)
+        batches: list[list[Item]] = []
         due = now + STORE_RETRY
         try:
+            if sub is None:  # paused or deleted meanwhile
+                due = NEVER
+                return
+            limit = min(places * sub.policy.batch, max(places, CLAIM))
             lease = {
-                "lease": new_id(),
+                "holder": DELIVERY,
                 "until": now + LEASE,
                 "namespace": namespace,
-                "function": function,
+                "lane": name,
                 "now": now,
-                "limit": places,
+                "limit": limit,
             }
-            await self._store.commit(("queue_lease", lease))
-            rows = [Item(*row) for row in await self._store.fetch("queue_leased", lease=lease["lease"])]
-            rows = [item for item in rows if self._running and item.id not in self._stopped]
-            due = now if len(rows) == places else await self._next_due(lane)
+            [effect] = await self._store.commit(("queue_lease", lease))
+            items = [Item(*row[1:]) for row in sorted(effect.rows)]
+            wanted = [item for item in items if self._running and item.id not in self._stopped]
+            batches = in_batches(wanted, sub)
+            await self._give_back(batches[places:])
+            del batches[places:]
+            due = now if len(items) == limit else await self._next_due(namespace, name)
         except DayflyError as error:
-            log.warning("cannot lease items of %s/%s for now: %s", namespace, function, error)
+            log.warning("cannot lease items of %s/%s for now: %s", namespace, name, error)
         finally:
-            for item in rows:
-                task = self._spawn(self._deliver(lane, item))
-                self._items[item.id, item.epoch] = task
-                task.add_done_callback(functools.partial(self._ended, lane, item))
-            self._lanes.claimed(lane, places - len(rows), due)
+            if sub is not None:
+                for batch in batches:
+                    self._start(lane, sub, batch)
+            self._lanes.claimed(lane, places - len(batches), due)
             self._wake()
 
-    async def _next_due(self, lane: Lane) -> float:
-        namespace, function = lane.key
-        [(due,)] = await self._store.fetch("queue_next_due", namespace=namespace, function=function)
+    async def _give_back(self, batches: list[list[Item]]) -> None:
+        """Items that make more deliveries than there are places for."""
+        rows = [{"id": item.id, "epoch": item.epoch} for batch in batches for item in batch]
+        if rows:
+            await self._store.commit(("queue_unlease", rows))
+
+    async def _next_due(self, namespace: str, lane: str) -> float:
+        [(due,)] = await self._store.fetch("queue_next_due", namespace=namespace, lane=lane)
         return NEVER if due is None else float(due)
 
-    # --- one item ---------------------------------------------------------------------------------------------------
+    # --- one delivery -----------------------------------------------------------------------------------------------
 
-    async def _deliver(self, lane: Lane, item: Item) -> None:
+    def _start(self, lane: Lane, sub: Subscription, items: list[Item]) -> None:
+        task = self._spawn(self._deliver(lane, sub, items))
+        for item in items:
+            self._items[item.id, item.epoch] = task
+        task.add_done_callback(functools.partial(self._ended, lane, items))
+
+    async def _deliver(self, lane: Lane, sub: Subscription, items: list[Item]) -> None:
         try:
-            outcome = await attempt(item, self._invoke, self._profile_of, self._clock, self._jitter)
+            outcomes = await self._attempt(sub, items)
         finally:  # from here on nobody cancels it, and its lease outlasts the writing
-            self._items.pop((item.id, item.epoch), None)
+            for item in items:
+                self._items.pop((item.id, item.epoch), None)
+        now = self._clock.now()
+        await asyncio.gather(
+            *(self._write(lane, sub, item, outcome, now) for item, outcome in zip(items, outcomes, strict=True))
+        )
+
+    async def _write(self, lane: Lane, sub: Subscription, item: Item, outcome: Outcome, now: float) -> None:
+        verdict = outcome.verdict
         try:
-            await self._store.commit(*changes(item, outcome, self._clock.now()))
-            verdict = outcome.verdict
-            if isinstance(verdict, Retry):
-                self._lanes.hint(lane.key, verdict.due)
-            elif self._on_end is not None and outcome.invoke is not None and await self._written(item):
-                self._on_end(outcome.invoke, verdict)
+            effects = await self._store.commit(*changes(sub.lane, item, outcome, now), fenced=True)
         except DayflyError as error:  # the store refuses: the lease runs out and the item is delivered again
             log.error("the outcome of %s cannot be written, it will run again: %s", item.id, error)
+            return
+        if not effects[0].written:  # the lease had been lost, and the outcome with it
+            return
+        if isinstance(verdict, Retry):
+            self._lanes.hint(lane.key, verdict.due)
+        else:
+            if item.key:  # the next of its key may go
+                self._lanes.hint(lane.key, now)
+            if outcome.follows is not None:
+                self._queue.announce(outcome.follows.items)
+        if self._on_end is not None:
+            self._on_end(sub, outcome)
 
-    async def _written(self, item: Item) -> bool:
-        """Whether the end was written; else the lease had been lost, and the outcome with it."""
-        return bool(await self._store.fetch("queue_ended_by", id=item.id, epoch=item.epoch))
-
-    def _ended(self, lane: Lane, item: Item, _: asyncio.Task[None]) -> None:
+    def _ended(self, lane: Lane, items: list[Item], _: asyncio.Task[None]) -> None:
         """Give back the place; a callback of the task, because one cancelled before its first step runs no `finally`."""
-        self._items.pop((item.id, item.epoch), None)
+        for item in items:
+            self._items.pop((item.id, item.epoch), None)
         self._lanes.release(lane)
         self._wake()
 
-    def _cancel(self, identifier: str) -> None:
-        self._stopped.add(identifier)  # it may also be on its way from the store
-        for (id, _), task in self._items.items():
-            if id == identifier:
+    def stop_item(self, id: str) -> None:
+        self._stopped.add(id)  # it may also be on its way from the store
+        for (known, _), task in self._items.items():
+            if known == id:
                 task.cancel()
 
     # --- housekeeping -----------------------------------------------------------------------------------------------
@@ -238,3 +304,17 @@ class Delivery:
         if await self._store.fetch("queue_expired", now=now):
             await self._store.commit(("queue_expire", {"now": now}))
             await self._survey()
+
+
+def in_batches(items: list[Item], sub: Subscription) -> list[list[Item]]:
+    """The items as deliveries: each within the policy's number and bytes."""
+    batches: list[list[Item]] = []
+    size = 0
+    for item in items:
+        full = not batches or len(batches[-1]) >= sub.policy.batch or size + len(item.body) > sub.policy.batch_bytes
+        if full:
+            batches.append([])
+            size = 0
+        batches[-1].append(item)
+        size += len(item.body)
+    return batches

@@ -1,15 +1,18 @@
-"""The queue of asynchronous calls: on disk before it is acknowledged.
+"""The queue of everything that is delivered: on disk before it is acknowledged.
 
-An item is a small row that changes state, and beside it the call itself, which never changes. An idempotency key is claimed in the
-same transaction that enqueues: the first call under a key wins for a day, later ones are told its id and enqueue nothing.
+An item is a small row that changes state, and beside it what it carries, which never changes: a call, a message, or the number of an
+event. Where a delivery has a free place and nothing waits before the item, it is written as leased and handed over the moment it is
+on disk; else it is found when its lane's turn comes. An idempotency key is claimed in the same transaction that enqueues: the first
+call under a key wins for a day, later ones are told its id and enqueue nothing.
 
 A cancelled item gets a new lease epoch, so whatever a delivery under way still reports is not written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +21,11 @@ from ..actions import Invoke
 from ..clock import Clock
 from ..errors import BadInput, NotFound, Throttled
 from ..model.call import Invocation, Mode, Result, Status, Timings
+from ..model.delivery import Condition
 from ..model.ids import id_time, new_id
-from ..store.port import Row, Statement, Store
+from ..store.port import Effect, Row, Statement, Store
+from .items import Item, New, decode_call, decode_result, encode, function_lane, puts
+from .lanes import Lane
 from .retry import State
 
 KEY_WINDOW: Final = 86400.0  # seconds an idempotency key is remembered
@@ -30,16 +36,14 @@ KEEP_ENDED_S: Final = 86400.0  # how long an item and its answer can be asked fo
 KEEP_DEAD_S: Final = 14 * 86400.0
 KEEP_ENDED: Final = 200_000  # items
 KEEP_RESULT_BYTES: Final = 256 << 20
+KEEP_INPUT_BYTES: Final = 256 << 20  # what calls that have ended were given
+LEASE: Final = 60.0  # seconds without renewal after which an item is due again
 BITE: Final = 1000  # rows deleted in one go
 BITES: Final = 50  # at most, one after the other
 FULL_RETRY: Final = 30.0  # seconds a client should wait when the queue is full
 
-OPEN: Final = {State.QUEUED: Status.QUEUED, State.LEASED: Status.RUNNING}
+OPEN: Final = {State.QUEUED: Status.QUEUED, State.BLOCKED: Status.QUEUED, State.LEASED: Status.RUNNING}
 STATUS: Final = OPEN | {State.DONE: Status.OK, State.DEAD: Status.DEAD, State.CANCELLED: Status.CANCELLED}
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_invoke = msgspec.msgpack.Decoder(Invoke).decode
-_decode_result = msgspec.msgpack.Decoder(Result).decode
 
 
 class Entry(Struct, frozen=True):
@@ -47,6 +51,7 @@ class Entry(Struct, frozen=True):
 
     id: str
     namespace: str
+    lane: str
     function: str
     state: State
     attempt: int  # attempts that counted so far
@@ -54,6 +59,8 @@ class Entry(Struct, frozen=True):
     created: float
     ended: float  # 0: open
     last_error: str
+    condition: Condition | None
+    event: int | None  # events.seq
 
     @property
     def open(self) -> bool:
@@ -66,7 +73,7 @@ class Entry(Struct, frozen=True):
             namespace=self.namespace,
             function=self.function,
             revision=0,
-            mode=Mode.ASYNC,
+            mode=Mode.ASYNC if self.event is None else Mode.EVENT,
             status=STATUS[self.state],
             cold=False,
             started=id_time(self.id),
@@ -78,11 +85,39 @@ class Entry(Struct, frozen=True):
         )
 
 
-Arrived = Callable[[str, str, float], None]
+class Counts(NamedTuple):
+    """Items of a lane by state."""
+
+    due: int
+    later: int
+    blocked: int
+    leased: int
+    dead: int
+    oldest: float  # seconds since the epoch at which the oldest of those that wait was accepted; 0: none waits
+
+
+class Worker(Protocol):
+    """Who delivers: `delivery.Delivery`."""
+
+    def arrived(self, namespace: str, lane: str, due: float, size: int) -> None:
+        """There is a new item of so many bytes."""
+        ...
+
+    def reserve(self, namespace: str, lane: str) -> Lane | None:
+        """A place for an item that is about to be written as leased; None: let it wait for its turn."""
+        ...
+
+    def begin(self, lane: Lane, item: Item | None) -> None:
+        """It is written: deliver it. None: it came to nothing, and the place is free again."""
+        ...
+
+    def stop_item(self, id: str) -> None:
+        """Somebody has cancelled it."""
+        ...
 
 
 class AsyncQueue:
-    """Everything about asynchronous calls but running them, which `delivery.Delivery` does."""
+    """Everything about items but delivering them, which `delivery.Delivery` does."""
 
     def __init__(self, store: Store, clock: Clock, *, max_bytes: int = MAX_BYTES) -> None:
         self.store = store
@@ -90,12 +125,10 @@ class AsyncQueue:
         self._max_bytes = max_bytes
         self._bytes = 0  # at most this much waits; made exact by `tidy` and before anybody is refused
         self.waiting = 0  # items, as `tidy` counted them last: for a metric
-        self._arrived: Arrived = lambda _namespace, _function, _due: None
-        self._cancelled: Callable[[str], None] = lambda _id: None
+        self._worker: Worker | None = None
 
-    def attach(self, arrived: Arrived, cancelled: Callable[[str], None]) -> None:
-        """Tell a delivery of new work (namespace, function, due) and of cancelled items (id)."""
-        self._arrived, self._cancelled = arrived, cancelled
+    def attach(self, worker: Worker) -> None:
+        self._worker = worker
 
     async def enqueue(self, invoke: Invoke) -> str:
         """Accept a call; it is on disk when this returns its id (that of the first call under the same idempotency key).
@@ -103,6 +136,15 @@ class AsyncQueue:
         Raises errors.BadInput for a delay or key out of range, errors.Conflict for an id used before, errors.Throttled when
         too much waits already, errors.Unavailable when the disk does not take it.
         """
+        item = self.item(invoke)
+        await self.admit(len(item.body))
+        if not invoke.idempotency_key:
+            await self.put((), [item])
+            return item.id
+        return await self.put_once(item, invoke.idempotency_key, KEY_WINDOW)
+
+    def item(self, invoke: Invoke) -> New:
+        """The call as an item. Raises errors.BadInput."""
         if not 0.0 <= invoke.delay_s <= MAX_DELAY:
             raise BadInput(f"The delay of {invoke.delay_s} s is not between 0 and {MAX_DELAY:.0f}.")
         if len(invoke.idempotency_key) > KEY_LIMIT:
@@ -110,39 +152,79 @@ class AsyncQueue:
         identifier = invoke.invocation or new_id()
         invoke = msgspec.structs.replace(invoke, invocation=identifier, mode=Mode.ASYNC)
         try:
-            body = _encode(invoke)
+            body = encode(invoke)
         except UnicodeEncodeError as error:
             raise BadInput(f"The call holds text that is not Unicode: {error}.") from None
-        if self._bytes + len(body) > self._max_bytes:
+        now = self.clock.now()
+        lane = function_lane(invoke.function)
+        return New(identifier, invoke.namespace, lane, now + invoke.delay_s, now, body, function=invoke.function)
+
+    async def admit(self, size: int) -> None:
+        """Count so many bytes as waiting. Raises errors.Throttled if that is too much."""
+        if self._bytes + size > self._max_bytes:
             await self._measure()
-            if self._bytes + len(body) > self._max_bytes:
+            if self._bytes + size > self._max_bytes:
                 raise Throttled(
-                    "Too many asynchronous calls are waiting.",
-                    hint="Send fewer, or see why they are not worked off (dayfly invocations).",
+                    "Too much is waiting to be delivered.",
+                    hint="Send less, or see why it is not worked off (dayfly invocations, dayfly trigger ls).",
                     retry_after=FULL_RETRY,
                 )
-        self._bytes += len(body)
+        self._bytes += size
+
+    async def put(self, before: Sequence[Statement], items: Sequence[New]) -> list[Effect]:
+        """In one transaction: the statements, then the items. The delivery has been told when this returns. -> effects of `before`"""
         now = self.clock.now()
-        due = now + invoke.delay_s
-        row = {
-            "id": identifier,
-            "namespace": invoke.namespace,
-            "function": invoke.function,
-            "due": due,
-            "created": now,
-        }
-        if not invoke.idempotency_key:
-            await self.store.commit(("queue_put", row), ("queue_put_call", {"id": identifier, "body": body}))
-            self._arrived(invoke.namespace, invoke.function, due)
-            return identifier
-        keyed = row | {"key": invoke.idempotency_key, "expired": now - KEY_WINDOW, "body": body}
-        await self.store.commit(("queue_claim_key", keyed), ("queue_put_claimed", keyed), ("queue_put_claimed_call", keyed))
-        [(first,)] = await self.store.fetch(
-            "queue_claimant", namespace=invoke.namespace, function=invoke.function, key=invoke.idempotency_key
-        )
-        if first == identifier:
-            self._arrived(invoke.namespace, invoke.function, due)
+        statements = list(before)
+        places: list[tuple[Lane, int, New]] = []  # with the index of the statement that tells whether it was written
+        for item in items:
+            lane = None
+            if not item.key and item.due <= now and self._worker is not None:
+                lane = self._worker.reserve(item.namespace, item.lane)
+            if lane is None:
+                statements += puts(item)
+                continue
+            places.append((lane, len(statements), item))
+            statements.append(("queue_put_leased", item.row() | {"until": now + LEASE}))
+            if item.event is None:
+                statements.append(("queue_put_call", {"id": item.id, "body": item.body}))
+        try:
+            effects = await self.store.commit(*statements)
+        except BaseException as error:
+            for lane, _, item in places:
+                if isinstance(error, asyncio.CancelledError):  # it may be written all the same
+                    self.store.write_behind(("queue_give_back", {"id": item.id}))
+                self._begin(lane, None)
+            if isinstance(error, asyncio.CancelledError):
+                self.announce(items)
+            raise
+        for lane, index, new in places:
+            written = effects[index].written > 0
+            item_ = Item(0, new.id, 1, 0, 0, new.created, new.created, "", new.body)
+            self._begin(lane, item_ if written else None)
+        if len(places) < len(items):
+            handed = {new.id for _, _, new in places}
+            self.announce(new for new in items if new.id not in handed)
+        return effects[: len(before)]
+
+    async def put_once(self, item: New, once: str, window: float) -> str:
+        """Put an item unless there was one under the same key within so many seconds. -> its id, or that one's"""
+        row = item.row() | {"once": once, "expired": item.created - window, "body": item.body}
+        effects = await self.store.commit(("queue_claim_key", row), ("queue_put_claimed", row), ("queue_put_claimed_call", row))
+        if effects[1].written:
+            self.announce([item])
+            return item.id
+        [(first,)] = await self.store.fetch("queue_claimant", namespace=item.namespace, lane=item.lane, once=once)
         return str(first)
+
+    def announce(self, items: Iterable[New]) -> None:
+        """Tell the delivery of items that are on disk."""
+        if self._worker is not None:
+            for item in items:
+                self._worker.arrived(item.namespace, item.lane, item.due, len(item.body))
+
+    def _begin(self, lane: Lane, item: Item | None) -> None:
+        assert self._worker is not None
+        self._worker.begin(lane, item)
 
     async def status(self, id: str) -> Entry | None:
         """The item, or None if there is none (any more)."""
@@ -158,7 +240,7 @@ class AsyncQueue:
         """The kept answer of a call that ended; of a dead one, its last if there was one. Raises errors.NotFound."""
         rows = await self.store.fetch("queue_result", id=id)
         if rows:
-            return _decode_result(rows[0][0])
+            return decode_result(rows[0][0])
         entry = await self.status(id)
         if entry is None:
             raise NotFound(
@@ -182,7 +264,8 @@ class AsyncQueue:
         after = await self.status(id)
         if after is None or after.state is not State.CANCELLED:
             return None  # it ended in between
-        self._cancelled(id)
+        if self._worker is not None:
+            self._worker.stop_item(id)
         return after
 
     async def redrive(self, id: str) -> Entry | None:
@@ -192,22 +275,32 @@ class AsyncQueue:
             return None
         now = self.clock.now()
         await self.store.commit(("queue_redrive", {"id": id, "now": now}))
-        self._arrived(entry.namespace, entry.function, now)
+        if self._worker is not None:
+            self._worker.arrived(entry.namespace, entry.lane, now, 0)
         return await self.status(id)
 
-    async def dead(self, namespace: str, function: str = "", *, limit: int = 50, before: float = 0.0) -> list[Entry]:
+    async def dead(self, namespace: str, lane: str = "", *, limit: int = 50, before: float = 0.0) -> list[Entry]:
         """Dead items, latest first; `before` (seconds since the epoch) continues after the `ended` of the last one seen."""
         end = before or self.clock.now() + 1.0
-        rows = await self.store.fetch("queue_dead", namespace=namespace, function=function, before=end, limit=limit)
+        rows = await self.store.fetch("queue_dead", namespace=namespace, lane=lane, before=end, limit=limit)
         return [_entry(row) for row in rows]
 
     async def depth(self, namespace: str = "", function: str = "") -> int:
         """How many items wait: of one function, or of all."""
         if function:
-            rows = await self.store.fetch("queue_depth_function", namespace=namespace, function=function)
+            rows = await self.store.fetch("queue_depth_function", namespace=namespace, lane=function_lane(function))
         else:
             rows = await self.store.fetch("queue_depth")
         return int(rows[0][0])
+
+    async def count(self, namespace: str, lane: str) -> Counts:
+        """How many items a lane holds."""
+        rows = await self.store.fetch("queue_count_lane", namespace=namespace, lane=lane, now=self.clock.now())
+        number = {state: count for state, count, _ in rows}
+        waiting = [oldest for state, _, oldest in rows if state in ("queued", "later", "blocked") and oldest is not None]
+        return Counts(
+            number["queued"], number["later"], number["blocked"], number["leased"], number["dead"], min(waiting, default=0.0)
+        )
 
     async def tidy(self) -> None:
         """Forget what has been kept long enough, or is too much, in small bites. Called every few seconds by the delivery."""
@@ -223,6 +316,9 @@ class AsyncQueue:
         if sums["queue_result_bytes"] > KEEP_RESULT_BYTES:
             excess = sums["queue_result_bytes"] - KEEP_RESULT_BYTES
             statements.append(("queue_drop_results", {"bite": BITE, "excess": excess}))
+        if sums["queue_input_bytes"] > KEEP_INPUT_BYTES:
+            excess = sums["queue_input_bytes"] - KEEP_INPUT_BYTES
+            statements.append(("queue_drop_inputs", {"bite": BITE, "excess": excess}))
         await self.store.commit(*statements)
         for _ in range(min(BITES, (sums["queue_ended"] - KEEP_ENDED) // BITE)):
             await self.store.commit(_forget(State.DONE, now))
@@ -233,18 +329,11 @@ class AsyncQueue:
         return sums
 
 
-def encode_result(result: Result) -> bytes:
-    return _encode(result)
-
-
-def decode_call(body: bytes) -> Invoke:
-    """The call of an item; raises msgspec.ValidationError if another version wrote something this one cannot read."""
-    return _decode_invoke(body)
-
-
 def _entry(row: Row) -> Entry:
-    identifier, namespace, function, state, *rest = row
-    return Entry(identifier, namespace, function, State(state), *rest)
+    state, condition = row[4], row[10]
+    id, namespace, lane, function, _, attempt, due, created, ended, last_error, _, event = row
+    known = Condition(condition) if condition else None
+    return Entry(id, namespace, lane, function, State(state), attempt, due, created, ended, last_error, known, event)
 
 
 def _forget(state: State, before: float) -> Statement:

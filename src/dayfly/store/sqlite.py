@@ -19,7 +19,7 @@ from ..errors import DayflyError, Internal
 from . import migrate, queries
 from .connection import MEMORY, connect
 from .faults import mapped
-from .port import Note, Row, Statement
+from .port import Effect, Note, Row, Statement
 from .writer import Read, Sql, Work, Writer, rows
 
 READERS: Final = 3  # threads
@@ -76,21 +76,21 @@ class SqliteStore:
             raise read.error
         return read.rows
 
-    async def commit(self, *statements: Statement, notes: Sequence[Note] = ()) -> None:
-        work = self._resolve(statements)
+    async def commit(self, *statements: Statement, notes: Sequence[Note] = (), fenced: bool = False) -> list[Effect]:
         writer, loop = self._running()
-        future: asyncio.Future[None] = loop.create_future()
+        future: asyncio.Future[list[Effect]] = loop.create_future()
 
         def done(error: DayflyError | None) -> None:
             if future.done():  # whoever waited was cancelled
                 return
             if error is None:
-                future.set_result(None)
+                future.set_result(work.effects)
             else:
                 future.set_exception(error)
 
-        writer.put(Work(work, notes, done))
-        await future
+        work = Work(self._resolve(statements), notes, done, fenced=fenced)
+        writer.put(work)
+        return await future
 
     def write_behind(self, *statements: Statement, done: Callable[[], None] | None = None) -> None:
         writer, _ = self._running()

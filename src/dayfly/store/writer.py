@@ -24,7 +24,7 @@ from typing import Final
 
 from ..errors import DayflyError
 from .faults import mapped, passing
-from .port import Note, Parameters, Row
+from .port import Effect, Note, Parameters, Row
 
 GROUP: Final = 512  # works that share one transaction at most
 HELD: Final = 1024  # write-behind works kept for another try
@@ -38,7 +38,7 @@ Sql = tuple[str, Parameters]
 class Work:
     """One transaction somebody asked for. `done` is told None or the error, on the event loop."""
 
-    __slots__ = ("done", "error", "notes", "patient", "statements")
+    __slots__ = ("done", "effects", "error", "fenced", "notes", "patient", "statements")
 
     def __init__(
         self,
@@ -47,12 +47,15 @@ class Work:
         done: Callable[[DayflyError | None], None] | None = None,
         *,
         patient: bool = False,
+        fenced: bool = False,
     ) -> None:
         self.statements = statements
         self.notes = notes
         self.done = done
         self.patient = patient  # write-behind: held and tried again where a retry may help
+        self.fenced = fenced  # the first statement decides whether the others count
         self.error: DayflyError | None = None
+        self.effects: list[Effect] = []  # one for each statement, once it is done
 
 
 class Read:
@@ -159,8 +162,14 @@ class Writer:
         try:
             execute("BEGIN IMMEDIATE")
             for work in group:
+                effects = work.effects = []
                 for sql, parameters in work.statements:
-                    (executemany if isinstance(parameters, (list, tuple)) else execute)(sql, parameters)
+                    many = isinstance(parameters, (list, tuple))
+                    cursor = (executemany if many else execute)(sql, parameters)
+                    returned = cursor.fetchall() if cursor.description is not None else []  # counted when they have been read
+                    effects.append(Effect(cursor.rowcount, returned))
+                    if work.fenced and len(effects) == 1 and not cursor.rowcount:
+                        break
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:

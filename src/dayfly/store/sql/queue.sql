@@ -1,107 +1,179 @@
--- The queue of asynchronous calls. States: queued, leased, done, dead, cancelled.
+-- The queue of everything that is delivered. States: queued, blocked (one before it has the same key), leased, done, dead, cancelled.
 
 -- name: queue_put
-INSERT INTO queue (id, namespace, function, due, created) VALUES (:id, :namespace, :function, :due, :created);
+INSERT INTO queue (id, namespace, lane, function, key, event, due, created, state)
+VALUES (
+    :id, :namespace, :lane, :function, :key, :event, :due, :created,
+    CASE WHEN :key <> '' AND EXISTS (
+        SELECT 1 FROM queue WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> ''
+        AND state IN ('queued', 'leased', 'blocked')
+    ) THEN 'blocked' ELSE 'queued' END
+);
+
+-- name: queue_put_event
+-- The delivery of an event, if that was accepted and not known before.
+INSERT INTO queue (id, namespace, lane, function, key, event, due, created, state)
+SELECT
+    :id, :namespace, :lane, :function, :key, :event, :due, :created,
+    CASE WHEN :key <> '' AND EXISTS (
+        SELECT 1 FROM queue WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> ''
+        AND state IN ('queued', 'leased', 'blocked')
+    ) THEN 'blocked' ELSE 'queued' END
+FROM events WHERE seq = :event;
+
+-- name: queue_put_leased
+-- For a delivery that begins as soon as this is on disk.
+INSERT INTO queue (id, namespace, lane, function, event, due, created, state, lease, lease_epoch, lease_until, first)
+SELECT :id, :namespace, :lane, :function, :event, :due, :created, 'leased', 'delivery', 1, :until, :created
+WHERE :event IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = :event);
 
 -- name: queue_put_call
 INSERT INTO queue_calls (id, body) VALUES (:id, :body);
 
 -- name: queue_claim_key
--- The first call under a key claims it for the window; whoever comes later finds the first one's id here.
-INSERT INTO idempotency (namespace, function, key, id, created) VALUES (:namespace, :function, :key, :id, :created)
+-- The first item under a key claims it for the window; whoever comes later finds the first one's id here.
+INSERT INTO idempotency (namespace, function, key, id, created) VALUES (:namespace, :lane, :once, :id, :created)
 ON CONFLICT (namespace, function, key) DO UPDATE SET id = excluded.id, created = excluded.created
 WHERE created <= :expired;
 
 -- name: queue_put_claimed
-INSERT INTO queue (id, namespace, function, due, created)
-SELECT :id, :namespace, :function, :due, :created FROM idempotency
-WHERE namespace = :namespace AND function = :function AND key = :key AND id = :id;
+INSERT INTO queue (id, namespace, lane, function, key, due, created, state)
+SELECT
+    :id, :namespace, :lane, :function, :key, :due, :created,
+    CASE WHEN :key <> '' AND EXISTS (
+        SELECT 1 FROM queue WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> ''
+        AND state IN ('queued', 'leased', 'blocked')
+    ) THEN 'blocked' ELSE 'queued' END
+FROM idempotency WHERE namespace = :namespace AND function = :lane AND key = :once AND id = :id;
 
 -- name: queue_put_claimed_call
 INSERT INTO queue_calls (id, body)
-SELECT :id, :body FROM idempotency WHERE namespace = :namespace AND function = :function AND key = :key AND id = :id;
+SELECT :id, :body FROM idempotency WHERE namespace = :namespace AND function = :lane AND key = :once AND id = :id;
 
 -- name: queue_claimant
-SELECT id FROM idempotency WHERE namespace = :namespace AND function = :function AND key = :key;
+SELECT id FROM idempotency WHERE namespace = :namespace AND function = :lane AND key = :once;
 
 -- name: queue_one
-SELECT id, namespace, function, state, attempt, due, created, ended, last_error FROM queue WHERE id = :id;
+SELECT id, namespace, lane, function, state, attempt, due, created, ended, last_error, condition, event FROM queue WHERE id = :id;
 
 -- name: queue_depth
 SELECT count(*) FROM queue WHERE state = 'queued';
 
 -- name: queue_depth_function
-SELECT count(*) FROM queue WHERE state = 'queued' AND namespace = :namespace AND function = :function;
+SELECT count(*) FROM queue WHERE state = 'queued' AND namespace = :namespace AND lane = :lane;
 
 -- name: queue_lanes
--- The earliest item of every function that has one: a skip scan along queue_due, whose cost grows with functions, not with items.
+-- The earliest item of every lane that has one: a skip scan along queue_due, whose cost grows with lanes, not with items.
 WITH RECURSIVE first (seq) AS (
-    SELECT * FROM (SELECT seq FROM queue WHERE state = 'queued' ORDER BY namespace, function, due LIMIT 1)
+    SELECT * FROM (SELECT seq FROM queue WHERE state = 'queued' ORDER BY namespace, lane, due LIMIT 1)
     UNION ALL
     SELECT coalesce(
         (SELECT n.seq FROM queue AS n
-         WHERE n.state = 'queued' AND n.namespace = q.namespace AND n.function > q.function ORDER BY n.function, n.due LIMIT 1),
+         WHERE n.state = 'queued' AND n.namespace = q.namespace AND n.lane > q.lane ORDER BY n.lane, n.due LIMIT 1),
         (SELECT n.seq FROM queue AS n
-         WHERE n.state = 'queued' AND n.namespace > q.namespace ORDER BY n.namespace, n.function, n.due LIMIT 1)
+         WHERE n.state = 'queued' AND n.namespace > q.namespace ORDER BY n.namespace, n.lane, n.due LIMIT 1)
     )
     FROM first JOIN queue AS q ON q.seq = first.seq
 )
-SELECT namespace, function, due FROM first JOIN queue USING (seq);
+SELECT namespace, lane, due FROM first JOIN queue USING (seq);
 
 -- name: queue_lease
--- Take the items of one function that have been due longest.
-UPDATE queue SET state = 'leased', lease = :lease, lease_epoch = lease_epoch + 1, lease_until = :until
+-- Take the items of one lane that have been due longest.
+UPDATE queue SET
+    state = 'leased', lease = :holder, lease_epoch = lease_epoch + 1, lease_until = :until,
+    first = CASE WHEN first = 0 THEN :now ELSE first END
 WHERE seq IN (
     SELECT seq FROM queue
-    WHERE state = 'queued' AND namespace = :namespace AND function = :function AND due <= :now
+    WHERE state = 'queued' AND namespace = :namespace AND lane = :lane AND due <= :now
     ORDER BY due, seq LIMIT :limit
-);
+)
+RETURNING
+    due, seq, id, lease_epoch, attempt, deferrals, created, first, key,
+    coalesce(
+        (SELECT body FROM queue_calls WHERE queue_calls.id = queue.id),
+        (SELECT body FROM events WHERE events.seq = queue.event),
+        x''
+    );
 
--- name: queue_leased
-SELECT q.id, q.lease_epoch, q.attempt, q.deferrals, q.created, c.body
-FROM queue AS q INDEXED BY queue_leased JOIN queue_calls AS c ON c.id = q.id
-WHERE q.state = 'leased' AND q.lease = :lease ORDER BY q.due, q.seq;
 
 -- name: queue_next_due
-SELECT min(due) FROM queue WHERE state = 'queued' AND namespace = :namespace AND function = :function;
+SELECT min(due) FROM queue WHERE state = 'queued' AND namespace = :namespace AND lane = :lane;
 
 -- name: queue_renew
 UPDATE queue SET lease_until = :until WHERE state = 'leased' AND id = :id AND lease_epoch = :epoch;
 
 -- name: queue_expired
--- Functions that hold items whose lease nobody has renewed.
-SELECT DISTINCT namespace, function FROM queue INDEXED BY queue_lease_until WHERE state = 'leased' AND lease_until < :now;
+-- Whether somebody holds items whose lease nobody has renewed.
+SELECT 1 FROM queue INDEXED BY queue_lease_until WHERE state = 'leased' AND lease_until < :now LIMIT 1;
 
 -- name: queue_expire
-UPDATE queue SET state = 'queued', lease = '', due = :now WHERE state = 'leased' AND lease_until < :now;
+UPDATE queue SET state = 'queued', lease = '', due = min(due, :now) WHERE state = 'leased' AND lease_until < :now;
+
+-- name: queue_expire_lane
+-- The same for one lane.
+UPDATE queue SET state = 'queued', lease = '', due = min(due, :now)
+WHERE state = 'leased' AND lease_until < :now AND namespace = :namespace AND lane = :lane;
+
+-- name: queue_next_expiry
+SELECT min(lease_until) FROM queue WHERE state = 'leased' AND namespace = :namespace AND lane = :lane;
 
 -- name: queue_reclaim
--- Leases of a server that is no more: due again at once.
-UPDATE queue SET state = 'queued', lease = '', due = min(due, :now) WHERE state = 'leased';
+-- Leases of a server that is no more: due again at once. Those of receivers outside stay.
+UPDATE queue SET state = 'queued', lease = '', due = min(due, :now) WHERE state = 'leased' AND lease <> 'receiver';
 
 -- name: queue_retry
 UPDATE queue SET state = 'queued', lease = '', attempt = :attempt, deferrals = :deferrals, due = :due, last_error = :last_error
 WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
 
 -- name: queue_end
-UPDATE queue SET state = :state, lease = '', attempt = :attempt, ended = :ended, last_error = :last_error
+UPDATE queue SET state = :state, lease = '', attempt = :attempt, ended = :ended, last_error = :last_error, condition = :condition
 WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
 
--- name: queue_ended_by
-SELECT 1 FROM queue WHERE id = :id AND lease_epoch = :epoch AND ended > 0;
 
 -- name: queue_cancel
-UPDATE queue SET state = 'cancelled', lease = '', lease_epoch = lease_epoch + 1, ended = :ended, last_error = :last_error
-WHERE id = :id AND state IN ('queued', 'leased');
+UPDATE queue SET
+    state = 'cancelled', lease = '', lease_epoch = lease_epoch + 1, ended = :ended, last_error = :last_error, condition = 'Cancelled'
+WHERE id = :id AND state IN ('queued', 'leased', 'blocked');
+
+-- name: queue_cancel_lane
+UPDATE queue SET
+    state = 'cancelled', lease = '', lease_epoch = lease_epoch + 1, ended = :ended, last_error = :last_error, condition = 'Cancelled'
+WHERE namespace = :namespace AND lane = :lane AND state IN ('queued', 'leased', 'blocked');
 
 -- name: queue_redrive
-UPDATE queue SET state = 'queued', attempt = 0, deferrals = 0, due = :now, created = :now, ended = 0, last_error = ''
+UPDATE queue SET
+    attempt = 0, deferrals = 0, due = :now, created = :now, ended = 0, last_error = '', condition = '',
+    state = CASE WHEN key <> '' AND EXISTS (
+        SELECT 1 FROM queue AS other WHERE other.namespace = queue.namespace AND other.lane = queue.lane AND other.key = queue.key
+        AND other.key <> '' AND other.state IN ('queued', 'leased', 'blocked')
+    ) THEN 'blocked' ELSE 'queued' END
 WHERE id = :id AND state = 'dead';
 
 -- name: queue_dead
-SELECT id, namespace, function, state, attempt, due, created, ended, last_error FROM queue
-WHERE state = 'dead' AND ended < :before AND namespace = :namespace AND (:function = '' OR function = :function)
-ORDER BY ended DESC LIMIT :limit;
+SELECT id, namespace, lane, function, state, attempt, due, created, ended, last_error, condition, event FROM queue
+WHERE state = 'dead' AND ended < :before AND namespace = :namespace AND (:lane = '' OR lane = :lane)
+ORDER BY ended DESC, seq DESC LIMIT :limit;
+
+-- name: queue_purge_dead
+DELETE FROM queue WHERE id = :id AND namespace = :namespace AND state = 'dead';
+
+-- name: queue_count_lane
+SELECT 'queued', count(*), min(created) FROM queue WHERE namespace = :namespace AND lane = :lane AND state = 'queued' AND due <= :now
+UNION ALL
+SELECT 'later', count(*), min(created) FROM queue WHERE namespace = :namespace AND lane = :lane AND state = 'queued' AND due > :now
+UNION ALL
+SELECT 'blocked', count(*), min(created) FROM queue
+WHERE namespace = :namespace AND lane = :lane AND key <> '' AND state = 'blocked'
+UNION ALL
+SELECT 'leased', count(*), min(created) FROM queue WHERE namespace = :namespace AND lane = :lane AND state = 'leased'
+UNION ALL
+SELECT 'dead', count(*), min(created) FROM queue WHERE namespace = :namespace AND lane = :lane AND state = 'dead';
+
+-- name: queue_delete_lane
+-- Everything of a lane, in bites.
+DELETE FROM queue WHERE seq IN (
+    SELECT seq FROM queue WHERE namespace = :namespace AND lane = :lane AND (:dead OR state <> 'dead') LIMIT :bite
+);
 
 -- name: queue_keep_result
 INSERT INTO queue_results (id, body)
@@ -123,6 +195,17 @@ DELETE FROM queue_results WHERE seq IN (
     ) WHERE before < :excess
 );
 
+-- name: queue_drop_inputs
+-- What calls that have ended were given, the oldest first, until so many bytes are gone.
+DELETE FROM queue_calls WHERE rowid IN (
+    SELECT rowid FROM (
+        SELECT rowid, sum(size) OVER (ORDER BY rowid) - size AS before FROM (
+            SELECT c.rowid, length(c.body) AS size FROM queue_calls AS c JOIN queue AS q ON q.id = c.id
+            WHERE q.state IN ('done', 'cancelled') ORDER BY c.rowid LIMIT :bite
+        )
+    ) WHERE before < :excess
+);
+
 -- name: queue_forget
 -- Ended items of one state, the oldest first.
 DELETE FROM queue WHERE seq IN (
@@ -136,7 +219,24 @@ DELETE FROM idempotency WHERE (namespace, function, key) IN (
 );
 
 -- name: queue_call
-SELECT body FROM queue_calls WHERE id = :id;
+SELECT body FROM queue_calls WHERE id = :id UNION ALL SELECT body FROM inputs WHERE id = :id LIMIT 1;
 
 -- name: queue_depth_leased
 SELECT count(*) FROM queue WHERE state = 'leased';
+
+-- name: queue_give_back
+-- An item that was put as leased, and whose delivery does not begin.
+UPDATE queue SET state = 'queued', lease = '' WHERE id = :id AND state = 'leased' AND lease_epoch = 1;
+
+-- name: queue_unlease
+UPDATE queue SET state = 'queued', lease = '' WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
+
+-- name: queue_ack
+DELETE FROM queue WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
+
+-- name: queue_extend
+UPDATE queue SET lease_until = :until WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch AND lease_until >= :now;
+
+-- name: queue_release
+-- A receiver gives it back.
+UPDATE queue SET state = 'queued', lease = '', due = :now WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;

@@ -6,50 +6,19 @@ the outcome named in its docstring, or raises from `dayfly.errors`. An action is
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from msgspec import Struct, field
 
-from .model.call import HttpRequest, Mode, Status
-from .model.function import Callers, Config, Function, Revision, Target
-from .model.identity import KeyKind, Role
-from .model.names import DEFAULT_NAMESPACE
-
-T = TypeVar("T")
-
-
-class Action(Struct, frozen=True, kw_only=True):
-    """Base of all actions."""
-
-    namespace: str = DEFAULT_NAMESPACE
-
+from ..model.call import Status
+from ..model.function import Callers, Config, Function, Revision, Target
+from ..model.identity import KeyKind, Role
+from .base import Action as Action
+from .base import Page as Page
+from .eventing import *  # noqa: F403 - what its __all__ names
+from .invoke import Invoke as Invoke
 
 # --- calls ----------------------------------------------------------------------------------------------------------
-
-
-class Invoke(Struct, kw_only=True):
-    """Call a function. -> model.call.Result; for Mode.ASYNC a Result with only the invocation id.
-
-    The one action of the hot path, hence not frozen and with nothing to compute. The gateway performs it through the
-    dispatcher by callbacks; `Platform.perform` does the same for everybody else.
-    """
-
-    namespace: str
-    function: str
-    qualifier: str = ""  # revision number, alias or tag; empty: the function's traffic split
-    mode: Mode = Mode.SYNC
-    http: HttpRequest | None = None  # None: an event call, `body` is JSON
-    body: bytes = b""
-    content_type: str = "application/json"
-    invocation: str = ""  # given by the edge; made if empty
-    idempotency_key: str = ""
-    timeout_s: float = 0.0  # 0: the function's own; never longer than that
-    cause: str = ""
-    depth: int = 0  # function called by function called by ...
-    trace_parent: str = ""  # W3C traceparent
-    attempt: int = 1
-    delay_s: float = 0.0  # asynchronous only: not before this many seconds from now
-    client: str = ""  # contract-specific extra, opaque to the core (Lambda's client context, ...)
 
 
 class CancelInvocation(Action, frozen=True, kw_only=True):
@@ -322,13 +291,6 @@ class DeleteDocument(Action, frozen=True, kw_only=True):
 
 
 # --- outcomes that are not nouns ---------------------------------------------------------------------------------------
-
-
-class Page(Struct, Generic[T], frozen=True, kw_only=True):
-    """A piece of a list; `cursor` is empty on the last one."""
-
-    items: tuple[T, ...]
-    cursor: str = ""
 
 
 class Deployed(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,24 @@
+"""What all actions share."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from ..model.names import DEFAULT_NAMESPACE
+
+T = TypeVar("T")
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    """Base of all actions."""
+
+    namespace: str = DEFAULT_NAMESPACE
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """A piece of a list; `cursor` is empty on the last one."""
+
+    items: tuple[T, ...]
+    cursor: str = ""

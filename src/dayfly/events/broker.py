@@ -1,0 +1,264 @@
+"""Takes events: writes each with its deliveries before it is acknowledged, keeps it for a while, shows it to who follows.
+
+Filters are asked before anything is written, in memory: that is what makes an event and its deliveries one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from .. import actions as a
+from ..clock import Clock
+from ..errors import BadInput, NotFound, TooLarge
+from ..model.event import Event, EventType, Recorded
+from ..store.port import Row, Statement, Store
+from .catalog import Catalog
+from .cloudevents import BATCH_LIMIT, check
+from .items import Plan, decode_event
+from .queue import AsyncQueue
+from .routing import Router
+
+MAX_EVENT: Final = 4 << 20  # bytes of one event's data
+TYPES: Final = 1000  # of one broker that are remembered
+FOLLOWERS: Final = 64
+BEHIND: Final = 1000  # events a follower may be behind before it misses some
+BITE: Final = 1000  # events looked at in one go by retention
+SOURCE_RETENTION: Final = (86400.0, 256 << 20)  # seconds and bytes, of events that came from the source of a trigger
+
+log = logging.getLogger("dayfly.events")
+
+
+class Brokers:
+    """Performs PublishEvents, FireTrigger and what reads events; takes what sources emit."""
+
+    def __init__(self, store: Store, queue: AsyncQueue, router: Router, clock: Clock) -> None:
+        self._store = store
+        self._queue = queue
+        self._router = router
+        self._catalog: Catalog = router.catalog
+        self._clock = clock
+        self._types: dict[tuple[str, str, str], EventType] = {}  # seen since they were written last; counts are what is new
+        self._followers: list[tuple[str, str, str, asyncio.Queue[Recorded | None]]] = []  # namespace, channel, type
+        self.accepted = 0  # events, for a metric
+
+    async def open(self) -> None:
+        [(self._router.last_seq,)] = await self._store.fetch("events_last")
+
+    # --- taking -----------------------------------------------------------------------------------------------------
+
+    async def publish(self, action: a.PublishEvents) -> tuple[a.Published, ...]:
+        """Raises NotFound for a broker that does not exist, BadInput for an event that breaks the rules, Throttled when too much
+        waits."""
+        self._check(action.events)
+        await self._queue.admit(0)
+        plans = [self._router.accept(action.namespace, action.broker, event) for event in action.events]
+        published = await self._write(plans)
+        for event, outcome in zip(action.events, published, strict=True):
+            if not outcome.duplicate:
+                self._seen(action.namespace, action.broker, event)
+        return published
+
+    async def fire(self, action: a.FireTrigger) -> tuple[a.Published, ...]:
+        self._check(action.events)
+        trigger = self._catalog.trigger(action.namespace, action.name)
+        return await self._write([self._router.fire(trigger, event) for event in action.events])
+
+    async def emit(self, namespace: str, trigger: str, events: Sequence[Event], checkpoint: bytes | None = None) -> int:
+        """Events from the source of a trigger, and where the source has come to, in one transaction: what a source emits is
+        delivered although this server is killed, and is not emitted twice. -> how many passed the filter
+
+        Raises NotFound if the trigger is gone.
+        """
+        self._check(events)
+        found = self._catalog.trigger(namespace, trigger)
+        plans = [self._router.fire(found, event) for event in events if self._catalog.passes(found, event)]
+        also: list[Statement] = []
+        if checkpoint is not None:
+            row = {"namespace": namespace, "name": trigger, "body": checkpoint, "updated": self._clock.now()}
+            also.append(("checkpoint_put", row))
+        await self._write(plans, also)
+        return len(plans)
+
+    async def checkpoint(self, namespace: str, trigger: str) -> bytes | None:
+        """Where the source of a trigger had come to."""
+        rows = await self._store.fetch("checkpoint_one", namespace=namespace, name=trigger)
+        return bytes(rows[0][0]) if rows else None
+
+    @staticmethod
+    def _check(events: Sequence[Event]) -> None:
+        if len(events) > BATCH_LIMIT:
+            raise TooLarge(f"More than {BATCH_LIMIT} events at once.", limit=BATCH_LIMIT)
+        for event in events:
+            check(event)
+            if event.data is not None and len(event.data) > MAX_EVENT:
+                raise TooLarge(f"The data of the event {event.id[:100]!r} is larger than {MAX_EVENT} bytes.", limit=MAX_EVENT)
+
+    async def _write(self, plans: list[tuple[Plan, a.Published]], also: Sequence[Statement] = ()) -> tuple[a.Published, ...]:
+        statements: list[Statement] = []
+        at: list[int] = []  # of each event, the statement that tells whether it was new
+        for plan, _ in plans:
+            statements += plan.statements
+            at.append(len(statements) - 1)
+        effects = await self._queue.put([*statements, *also], [item for plan, _ in plans for item in plan.items])
+        published = []
+        for (_, outcome), index in zip(plans, at, strict=True):
+            new = effects[index].written > 0
+            published.append(outcome if new else a.Published(id=outcome.id, duplicate=True))
+            if new:
+                self.accepted += 1
+                row = statements[index][1]
+                assert isinstance(row, dict)
+                self._tell(row)
+        return tuple(published)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def get(self, action: a.GetEvent) -> Recorded:
+        for row in await self._store.fetch("events_by_id", namespace=action.namespace, id=action.id):
+            found = recorded(row)
+            if action.source in ("", found.event.source):
+                return found
+        raise NotFound(
+            f"there is no event {action.id[:100]!r} in {action.namespace}",
+            hint="Events are kept for a time; see: dayfly events ls",
+        )
+
+    async def at(self, seq: int) -> Recorded | None:
+        rows = await self._store.fetch("event_at", seq=seq)
+        return recorded(rows[0]) if rows else None
+
+    async def page(self, action: a.ListEvents) -> a.Page[Recorded]:
+        rows = await self._store.fetch(
+            "events_newest",
+            namespace=action.namespace,
+            channel=f"b:{action.broker}" if action.broker else "",
+            type=action.type,
+            before=_number(action.cursor) if action.cursor else 1 << 62,
+            since=action.since,
+            limit=action.limit,
+        )
+        cursor = str(rows[-1][0]) if len(rows) == action.limit else ""
+        return a.Page(items=tuple(recorded(row) for row in rows), cursor=cursor)
+
+    async def follow(self, action: a.FollowEvents) -> AsyncIterator[Recorded]:
+        if len(self._followers) >= FOLLOWERS:
+            raise BadInput(f"{FOLLOWERS} followers listen already.")
+        return self._follow(action)
+
+    async def _follow(self, action: a.FollowEvents) -> AsyncIterator[Recorded]:
+        channel = f"b:{action.broker}" if action.broker else ""
+        line: asyncio.Queue[Recorded | None] = asyncio.Queue(BEHIND)
+        me = (action.namespace, channel, action.type, line)
+        self._followers.append(me)
+        try:
+            last = 0
+            if action.since:
+                rows = await self._store.fetch(
+                    "events_after",
+                    namespace=action.namespace,
+                    channel=channel,
+                    type=action.type,
+                    after=0,
+                    since=action.since,
+                    limit=BEHIND,
+                )
+                for row in rows:
+                    last = row[0]
+                    yield recorded(row)
+            while (event := await line.get()) is not None:
+                if event.seq > last:
+                    yield event
+        finally:
+            self._followers.remove(me)
+
+    def end_followers(self) -> None:
+        """The server stops: who follows is told so."""
+        for *_, line in self._followers:
+            if line.full():
+                line.get_nowait()
+            line.put_nowait(None)
+
+    def _tell(self, row: dict[str, object]) -> None:
+        for namespace, channel, type_, line in self._followers:
+            mine = namespace == row["namespace"] and channel in ("", row["channel"]) and type_ in ("", row["type"])
+            if mine and not line.full():
+                line.put_nowait(recorded((row["seq"], row["namespace"], row["channel"], row["received"], row["body"])))
+
+    # --- types ------------------------------------------------------------------------------------------------------
+
+    def _seen(self, namespace: str, broker: str, event: Event) -> None:
+        key = (namespace, broker, event.type)
+        known = self._types.get(key)
+        if known is None and len(self._types) >= TYPES:
+            return
+        now = self._clock.now()
+        self._types[key] = EventType(
+            broker=broker,
+            type=event.type,
+            source=event.source,
+            dataschema=event.dataschema,
+            first=known.first if known is not None else now,
+            last=now,
+            count=1 + (known.count if known is not None else 0),
+        )
+
+    async def types(self, action: a.ListEventTypes) -> a.Page[EventType]:
+        await self._write_types()
+        rows = await self._store.fetch("event_types_of", namespace=action.namespace, broker=action.broker)
+        names = EventType.__struct_fields__
+        return a.Page(items=tuple(EventType(**dict(zip(names, row, strict=True))) for row in rows))
+
+    async def _write_types(self) -> None:
+        seen, self._types = self._types, {}
+        if not seen:
+            return
+        rows = [
+            {"namespace": namespace, **{name: getattr(kind, name) for name in kind.__struct_fields__}}
+            for (namespace, _, _), kind in seen.items()
+        ]
+        await self._store.commit(("event_type_put", rows))
+
+    # --- retention --------------------------------------------------------------------------------------------------
+
+    async def tidy(self) -> None:
+        """Write down the types that have passed, and forget events that are too old or too much. Called every few seconds."""
+        await self._write_types()
+        now = self._clock.now()
+        for namespace, channel, _, size in await self._store.fetch("events_channels"):
+            seconds, most = SOURCE_RETENTION
+            if channel.startswith("b:"):
+                try:
+                    broker = self._catalog.broker(namespace, channel[2:])
+                    seconds, most = broker.retention_s, broker.retention_bytes
+                except NotFound:
+                    seconds, most = 0.0, 0
+            upto = 0
+            for seq, received, length in await self._store.fetch("events_old", namespace=namespace, channel=channel, bite=BITE):
+                if received > now - seconds and size <= most:
+                    break
+                upto = seq
+                size -= length
+            if upto:
+                await self._store.commit(("events_forget", {"namespace": namespace, "channel": channel, "upto": upto}))
+
+
+def recorded(row: Row) -> Recorded:
+    """An event as it stands in the store: seq, namespace, channel, received, body."""
+    seq, namespace, channel, received, body = row
+    return Recorded(
+        seq=seq,
+        namespace=namespace,
+        broker=channel[2:] if channel.startswith("b:") else "",
+        trigger=channel[2:] if channel.startswith("t:") else "",
+        received=received,
+        event=decode_event(body),
+    )
+
+
+def _number(cursor: str) -> int:
+    if not cursor.isascii() or not cursor.isdigit():
+        raise BadInput("This is no cursor of a list of events.", field="cursor")
+    return min(int(cursor[:20]), 1 << 62)

@@ -1,0 +1,148 @@
+"""Events put together: catalogue, broker, queues, delivery, dead letters, as one part of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from .. import actions as a
+from ..clock import Clock
+from ..errors import DayflyError
+from ..model.delivery import Shape
+from .broker import Brokers
+from .catalog import Catalog, Noun, lanes_of
+from .courier import Courier, FlavourOf, PolicyOf, Run
+from .delivery import Delivery
+from .fetch import Fetcher
+from .items import queue_lane, trigger_lane
+from .letters import Letters
+from .queue import AsyncQueue
+from .queues import Queues
+from .routing import Router
+from .shapes import SHAPES
+from .subscription import Subscriptions
+
+TIDY_EVERY: Final = 30.0  # seconds
+
+log = logging.getLogger("dayfly.events")
+
+
+class Eventing:
+    """Everything about events and asynchronous calls of one server. See Catalog and Courier for what it asks others."""
+
+    def __init__(
+        self,
+        queue: AsyncQueue,
+        clock: Clock,
+        *,
+        run: Run,
+        policy_of: PolicyOf,
+        flavour_of: FlavourOf,
+        exists: Callable[[str], bool],
+        require_function: Callable[[str, str, str], object],
+        shapes: Mapping[str, Shape] | None = None,
+        allow_targets: Iterable[str] = (),
+    ) -> None:
+        store = queue.store
+        self._clock = clock
+        self.catalog = Catalog(store, clock, exists=exists, require_function=require_function)
+        self.router = Router(self.catalog, clock, SHAPES | dict(shapes or {}))
+        self.fetcher = Fetcher(allow_targets)
+        courier = Courier(self.router, run, policy_of, flavour_of, self.fetcher.post, clock, random.random)
+        self.subscriptions = Subscriptions(self.catalog)
+        self.queue = queue
+        self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find)
+        self.brokers = Brokers(store, queue, self.router, clock)
+        self.queues = Queues(store, queue, self.router, clock)
+        self.letters = Letters(queue, self.brokers, self.router)
+        self.catalog.watchers.append(self._changed)
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self.catalog.load()
+        await self.brokers.open()
+        await self.delivery.start()
+        self._housekeeping = asyncio.create_task(self._tidy())
+
+    async def close(self, grace: float) -> None:
+        """Deliveries under way get so many seconds; what is accepted stays on disk."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self.delivery.stop(grace)
+        await self.fetcher.close()
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._clock.sleep(TIDY_EVERY)
+            try:
+                await self.brokers.tidy()
+            except DayflyError as error:
+                log.warning("events cannot be tidied for now: %s", error)
+
+    def _changed(self, kind: str, namespace: str, name: str, noun: Noun | None) -> None:
+        """A lane is served in another way when its trigger or queue has changed."""
+        if kind == "trigger":
+            trigger = self.catalog.find_trigger(namespace, name)
+            for lane in lanes_of(trigger) if trigger is not None else [trigger_lane(name)]:
+                self.delivery.changed(namespace, lane)
+        elif kind == "queue":
+            self.delivery.changed(namespace, queue_lane(name))
+
+    async def trigger_stats(self, action: a.GetTriggerStats) -> a.TriggerStats:
+        trigger = self.catalog.trigger(action.namespace, action.name)
+        waiting = running = dead = 0
+        oldest: list[float] = []
+        for lane in lanes_of(trigger):
+            counts = await self.queue.count(action.namespace, lane)
+            waiting += counts.due + counts.later + counts.blocked
+            running += counts.leased
+            dead += counts.dead
+            oldest += [counts.oldest] if counts.oldest else []
+        return a.TriggerStats(waiting=waiting, running=running, dead=dead, oldest=min(oldest, default=0.0))
+
+    def performers(self) -> dict[type, Any]:
+        """Who performs which action."""
+        catalog, brokers, queues, letters = self.catalog, self.brokers, self.queues, self.letters
+        return {
+            a.PublishEvents: brokers.publish,
+            a.PutBroker: catalog.put_broker,
+            a.GetBroker: catalog.get_broker,
+            a.ListBrokers: catalog.list_brokers,
+            a.DeleteBroker: catalog.delete_broker,
+            a.PutTrigger: catalog.put_trigger,
+            a.GetTrigger: catalog.get_trigger,
+            a.ListTriggers: catalog.list_triggers,
+            a.DeleteTrigger: catalog.delete_trigger,
+            a.PauseTrigger: catalog.pause_trigger,
+            a.ResumeTrigger: catalog.resume_trigger,
+            a.FireTrigger: brokers.fire,
+            a.GetTriggerStats: self.trigger_stats,
+            a.GetEvent: brokers.get,
+            a.ListEvents: brokers.page,
+            a.FollowEvents: brokers.follow,
+            a.ListEventTypes: brokers.types,
+            a.PutQueue: catalog.put_queue,
+            a.GetQueue: catalog.get_queue,
+            a.GetQueueStats: queues.stats,
+            a.ListQueues: catalog.list_queues,
+            a.DeleteQueue: catalog.delete_queue,
+            a.SendMessages: queues.send,
+            a.ReceiveMessages: queues.receive,
+            a.AckMessages: queues.ack,
+            a.ExtendMessages: queues.extend,
+            a.PurgeQueue: queues.purge,
+            a.PutAsyncConfig: catalog.put_async,
+            a.GetAsyncConfig: catalog.get_async,
+            a.ListAsyncConfigs: catalog.list_asyncs,
+            a.DeleteAsyncConfig: catalog.delete_async,
+            a.ListDead: letters.page,
+            a.GetDead: letters.get,
+            a.Redrive: letters.redrive,
+            a.PurgeDead: letters.purge,
+            a.GetInput: letters.input,
+            a.Replay: letters.replay,
+        }

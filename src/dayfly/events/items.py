@@ -1,0 +1,120 @@
+"""What stands in the queue: items, and the lanes they stand in.
+
+f:NAME   asynchronous calls of a function      body: the call
+t:NAME   deliveries of a trigger               event: the event
+q:NAME   messages of a queue                   body: the message
+h:NAME   posts to an http destination          body: the post
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from ..actions import Invoke
+from ..model.call import Result
+from ..model.delivery import Destination
+from ..model.event import Event
+from ..model.trigger import Message
+from ..store.port import Statement
+
+RECEIVER: Final = "receiver"  # holder of a lease outside of the server
+DELIVERY: Final = "delivery"  # holder of a lease inside of it
+
+encode = msgspec.msgpack.Encoder().encode
+decode_call = msgspec.msgpack.Decoder(Invoke).decode
+decode_event = msgspec.msgpack.Decoder(Event).decode
+decode_message = msgspec.msgpack.Decoder(Message).decode
+decode_result = msgspec.msgpack.Decoder(Result).decode
+
+
+class Post(Struct, frozen=True, kw_only=True):
+    """An event on its way to an address."""
+
+    to: Destination
+    event: Event
+
+
+decode_post = msgspec.msgpack.Decoder(Post).decode
+
+
+def function_lane(name: str) -> str:
+    return "f:" + name
+
+
+def trigger_lane(name: str) -> str:
+    return "t:" + name
+
+
+def queue_lane(name: str) -> str:
+    return "q:" + name
+
+
+def host_lane(url: str) -> str:
+    """Posts share a lane by host: one that is slow holds up nobody else's."""
+    return "h:" + (urlsplit(url).netloc or url)[:200]
+
+
+class New(NamedTuple):
+    """An item to be put into the queue."""
+
+    id: str
+    namespace: str
+    lane: str
+    due: float  # seconds since the epoch
+    created: float
+    body: bytes
+    function: str = ""  # that it will call, if that is known
+    key: str = ""
+    event: int | None = None  # events.seq: the body is kept there
+
+    def row(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "namespace": self.namespace,
+            "lane": self.lane,
+            "function": self.function,
+            "key": self.key,
+            "event": self.event,
+            "due": self.due,
+            "created": self.created,
+        }
+
+
+class Item(NamedTuple):
+    """A leased item. A row of queue_lease after its due time."""
+
+    seq: int
+    id: str
+    epoch: int  # fencing token
+    attempt: int
+    deferrals: int
+    created: float
+    first: float  # first lease
+    key: str
+    body: bytes  # the call, the message, the post, or the event
+
+
+class Plan:
+    """What is written in one transaction, and the items that it puts into lanes."""
+
+    __slots__ = ("items", "statements")
+
+    def __init__(self, statements: Iterable[Statement] = (), items: Iterable[New] = ()) -> None:
+        self.statements = list(statements)
+        self.items = list(items)
+
+    def add(self, other: Plan) -> None:
+        self.statements += other.statements
+        self.items += other.items
+
+
+def puts(item: New) -> list[Statement]:
+    """Puts an item into its lane."""
+    if item.event is not None:
+        return [("queue_put_event", item.row())]
+    return [("queue_put", item.row()), ("queue_put_call", {"id": item.id, "body": item.body})]

@@ -1,0 +1,154 @@
+"""Where events go, as rows: what is written in one transaction when an event is accepted, passed on or reported.
+
+So an event and its deliveries, or the end of a delivery and what follows from it, are on disk together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from ..actions import Invoke, Published, Scheduled
+from ..clock import Clock
+from ..errors import BadInput, NotFound
+from ..model.call import Mode
+from ..model.delivery import Delivered, Destination, Shape
+from ..model.event import HOPS, Event
+from ..model.function import Flavour
+from ..model.ids import new_id
+from ..model.trigger import Message, Trigger
+from .catalog import Catalog
+from .items import New, Plan, Post, encode, function_lane, host_lane, puts, queue_lane, trigger_lane
+from .shapes import SHAPES
+
+MAX_HOPS: Final = 16  # answers and transfers that an event may come through
+
+
+class Router:
+    """`last_seq` is the number of the newest event on disk; this object gives the next ones."""
+
+    def __init__(self, catalog: Catalog, clock: Clock, shapes: Mapping[str, Shape] = SHAPES) -> None:
+        self.catalog = catalog
+        self.clock = clock
+        self.shapes = shapes
+        self.last_seq = 0
+
+    def shape(self, to: Destination) -> Shape:
+        """Raises BadInput for one that nobody brought."""
+        found = self.shapes.get(to.shape)
+        if found is None:
+            raise BadInput(f"there is no shape {to.shape!r}", hint=f"There are: {', '.join(filter(None, self.shapes))}.")
+        return found
+
+    # --- accepting --------------------------------------------------------------------------------------------------
+
+    def accept(self, namespace: str, broker: str, event: Event) -> tuple[Plan, Published]:
+        """An event for a broker and its deliveries. Raises NotFound for a broker that does not exist."""
+        settings = self.catalog.broker(namespace, broker)
+        once = f"{event.source}\n{event.id}" if settings.dedup_s else None
+        channel = "b:" + broker
+        plan, seq, body = self._event(namespace, channel, event, once, settings.dedup_s)
+        deliveries = [self.deliver(trigger, event, seq, body) for trigger in self.catalog.matching(namespace, broker, event)]
+        plan.items += deliveries
+        scheduled = tuple(Scheduled(trigger=item.lane[2:], id=item.id) for item in deliveries)
+        return plan, Published(id=event.id, deliveries=scheduled)
+
+    def fire(self, trigger: Trigger, event: Event) -> tuple[Plan, Published]:
+        """An event for one trigger."""
+        plan, seq, body = self._event(trigger.namespace, trigger_lane(trigger.name), event, None, 0.0)
+        item = self.deliver(trigger, event, seq, body)
+        plan.items.append(item)
+        return plan, Published(id=event.id, deliveries=(Scheduled(trigger=trigger.name, id=item.id),))
+
+    def _event(self, namespace: str, channel: str, event: Event, once: str | None, window: float) -> tuple[Plan, int, bytes]:
+        try:
+            body = encode(event)
+        except UnicodeEncodeError as error:
+            raise BadInput(f"The event holds text that is not Unicode: {error}.") from None
+        now = self.clock.now()
+        self.last_seq += 1
+        row = {
+            "seq": self.last_seq,
+            "namespace": namespace,
+            "channel": channel,
+            "id": event.id,
+            "type": event.type,
+            "received": now,
+            "once": once,
+            "body": body,
+        }
+        plan = Plan()
+        if once is not None:
+            plan.statements.append(("event_forget_once", row | {"expired": now - window}))
+        plan.statements.append(("event_put", row))
+        return plan, self.last_seq, body
+
+    def deliver(self, trigger: Trigger, event: Event, seq: int, body: bytes) -> New:
+        """The delivery of an event that is (being) written."""
+        now = self.clock.now()
+        key = event.attribute(trigger.delivery.order_by) if trigger.delivery.order_by else None
+        return New(
+            new_id(),
+            trigger.namespace,
+            trigger_lane(trigger.name),
+            now,
+            now,
+            body,
+            function=trigger.target.name if trigger.target.kind == "function" else "",
+            key="" if key is None else str(key)[:512],
+            event=seq,
+        )
+
+    # --- passing on -------------------------------------------------------------------------------------------------
+
+    def to(self, namespace: str, to: Destination, event: Event, *, cause: str, depth: int = 0) -> Plan:
+        """An event on its way to a destination, its items' rows included. Raises NotFound or BadInput."""
+        now = self.clock.now()
+        identifier = new_id()
+        if to.kind in ("broker", "topic"):
+            plan, _ = self.accept(namespace, to.name, hop(event))
+            return written(plan)
+        delivered = Delivered(id=identifier, event=event, sent=now)
+        if to.kind == "function":
+            made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
+            call = Invoke(
+                namespace=namespace,
+                function=to.name,
+                qualifier=to.qualifier,
+                mode=Mode.ASYNC,
+                body=made.body,
+                content_type=made.content_type,
+                invocation=identifier,
+                cause=cause,
+                depth=depth + 1,
+                client=made.client,
+            )
+            item = New(identifier, namespace, function_lane(to.name), now, now, encode(call), function=to.name)
+        elif to.kind == "queue":
+            queue = self.catalog.queue(namespace, to.name)
+            made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
+            key = str(event.attribute("partitionkey") or event.source)[:256] if queue.fifo else ""
+            message = Message(body=made.body, content_type=made.content_type, group=key)
+            due = now + queue.delay_s
+            item = New(identifier, namespace, queue_lane(to.name), due, now, encode(message), key=key)
+        elif to.kind == "http":
+            item = New(identifier, namespace, host_lane(to.name), now, now, encode(Post(to=to, event=event)))
+        else:
+            raise NotFound(f"there is no destination of the kind {to.kind}")
+        return Plan(puts(item), [item])
+
+
+def written(plan: Plan) -> Plan:
+    """The plan with its items' rows among its statements."""
+    for item in plan.items:
+        plan.statements += puts(item)
+    return plan
+
+
+def hop(event: Event) -> Event:
+    """The event as it goes into a broker out of a delivery. Raises BadInput when it has gone round too often."""
+    if event.hops >= MAX_HOPS:
+        raise BadInput(f"the event {event.id} has come through {MAX_HOPS} deliveries: it goes round in circles")
+    return replace(event, extensions=event.extensions | {HOPS: event.hops + 1})
