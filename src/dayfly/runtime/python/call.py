@@ -38,7 +38,7 @@ class Calls:
         self._root = root
         self._out = out
         self._err = err
-        self._unfinished = (out.partial, err.partial)
+        self._printed, self._erred = out.partial, err.partial  # unfinished lines, by call
         self._orphans = Orphans() if os.getpid() == 1 else None
         self._count = 0
         self._cpu = 0.0
@@ -46,10 +46,8 @@ class Calls:
 
     def flush(self, ident: str) -> None:
         """Bring out what the call printed. Before its answer ends: after it, the instance may be frozen or gone."""
-        for partial in self._unfinished:
-            if partial:
-                self._out.finish(ident)
-                self._err.finish(ident)
+        self._out.finish(ident)
+        self._err.finish(ident)
 
     def usage(self) -> bytes:
         """End of a response head. Processor time is all that was used since the last answer: calls that overlap share it
@@ -79,7 +77,8 @@ class Calls:
                 result = wait(result)
             fields, data, pieces = prepare(result, self._http)
             if pieces is None:
-                self.flush(head["id"])
+                if self._printed or self._erred:
+                    self.flush(head["id"])
                 conn.send_answer(stream, b"{" + fields + self.usage(), data)
             else:
                 self._run_stream(conn, stream, head["id"], pieces, wait)

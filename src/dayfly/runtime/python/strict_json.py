@@ -13,6 +13,7 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
@@ -24,15 +25,37 @@ def _not_json(name: str) -> NoReturn:
     raise ValueError(name + " is not JSON")
 
 
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_not_json).decode
+_decoder = json.JSONDecoder(parse_constant=_not_json)
+_scan = _decoder.scan_once
 _SCALARS = (str, int, float, bool, type(None))
+
+
+def _make_encode() -> Callable[[Any], str]:
+    """The encoder that `JSONEncoder.encode` makes anew for every value, made once: that takes longer than to encode a small value.
+    It does not look for cycles, which end as a RecursionError."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _encoder.encode
+    text = json.encoder.encode_basestring  # type: ignore[attr-defined]
+    encode = make(None, _encoder.default, text, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_encode = _make_encode()
 
 
 def loads(data: bytes) -> Any:
     """Decode. Raises ValueError (RecursionError when nested too deeply)."""
-    return _decode(data.decode("utf-8"))
+    text = data.decode("utf-8")
+    try:
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except StopIteration:
+        pass
+    return _decoder.decode(text)  # there is space around the value, or something is wrong with it
 
 
 def dumps(value: Any) -> bytes:

@@ -7,10 +7,9 @@ is cancelled.
 from __future__ import annotations
 
 import asyncio
-import json
 
 from .call import cancelled_frame
-from .frames import CANCEL, DATA, END, REQUEST, Connection
+from .frames import CANCEL, DATA, END, REQUEST, Connection, loads
 from .output import NO_CALL
 from .threads import ContextTag, current
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from .call import Calls
 
-_loads = json.JSONDecoder().decode
 
 
 class Tasks:
@@ -56,7 +54,7 @@ class Tasks:
             kind, stream, payload = frame
             plain_kind = kind & 0x7F
             if plain_kind == REQUEST:
-                head = _loads(payload.decode("utf-8"))
+                head = loads(payload)
                 if kind & END:
                     self._begin(conn, stream, head, b"")
                 else:

@@ -7,12 +7,11 @@ must end, the gateway destroys the instance.
 from __future__ import annotations
 
 import contextvars
-import json
 import queue
 import socket
 import threading
 
-from .frames import CANCEL, DATA, END, REQUEST, Connection
+from .frames import CANCEL, DATA, END, REQUEST, Connection, loads
 from .output import NO_CALL, Tag
 
 TYPE_CHECKING = False
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     Runner = Union[Calls, Exchanges]
     Pieces = queue.SimpleQueue[Optional[bytes]]  # of a body; b"" is its end, None that it broke off
 
-_loads = json.JSONDecoder().decode
 BROKEN_OFF = "the client went away before the body of its request was complete"
 current: contextvars.ContextVar[str] = contextvars.ContextVar("dayfly_call")
 
@@ -74,7 +72,7 @@ class Threads:
             plain_kind = kind & 0x7F
             frame = None
             if plain_kind == REQUEST:
-                head, body, rest = _loads(payload.decode("utf-8")), b"", None
+                head, body, rest = loads(payload), b"", None
                 if not kind & END:
                     frame = conn.take()  # most bodies came along with the head
                     if frame is not None and frame[0] == DATA | END and frame[1] == stream:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio  # before the fork: it costs a fork 0.1 ms, and the first call of an async handler 30 ms
 import gc
-import json
 import os
 import socket
 import sys
@@ -32,7 +31,7 @@ from . import output, process, sdk
 from .call import Calls
 from .contract import load
 from .errors import describe_load, log_text, pack
-from .frames import DATA, END, FAILED, READY, REQUEST, Connection, encode
+from .frames import DATA, END, FAILED, READY, REQUEST, Connection, encode, loads
 from .tasks import Tasks
 from .threads import BROKEN_OFF, ContextTag, Threads
 
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from .contract import Entry
-
-_loads = json.JSONDecoder().decode
-
 
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the function described by `work` until the process is killed. Never returns."""
@@ -129,7 +125,7 @@ class Solo:
             kind, stream, payload = frame
             if kind & 0x7F != REQUEST:
                 continue  # what was left of an earlier call's body, or its cancellation
-            head = _loads(payload.decode("utf-8"))
+            head = loads(payload)
             tag.id = head["id"]
             body, rest = b"", None
             if not kind & END:
