@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .call import Calls
 
 
-
 class Tasks:
     """Async handlers: the main thread is an event loop that lasts as long as the instance."""
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from .contract import Entry
 
+
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the function described by `work` until the process is killed. Never returns."""
     process.run("runtime", _serve, work, listen_fd)
