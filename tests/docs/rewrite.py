@@ -40,7 +40,9 @@ def _console(site: Site, block: Block) -> str:
         if status:
             print(f"{block.page.name}:{step.line}: status {status}: $ {step.command}", file=sys.stderr)
         out.append(f"$ {step.command}")
-        shown = step.output if matches(step.output, output) else "\n".join(line.rstrip() for line in output.rstrip().split("\n"))
+        shown = (
+            step.output if matches(step.output, output) else "\n".join(line.rstrip() for line in output.rstrip().split("\n"))
+        )
         out += [shown] if shown.strip() else []
     return "\n".join(out)
 

@@ -78,7 +78,9 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
-    assert [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []
+    assert [
+        page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md" and f"({page.name})" not in index
+    ] == []
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -169,7 +171,12 @@ def test_the_table_of_settings_is_what_up_takes() -> None:
 def test_every_header_is_in_the_tables() -> None:
     table = {row[0].partition(":")[0].lower() for first in ("request", "response") for row in rows("docs/calling.md", first)}
     source = inspect.getsource(api_calls) + inspect.getsource(importlib.import_module("dayfly.gateway.edge"))
-    spoken = set(re.findall(r"\(?b?\"(dayfly-[a-z-]+[a-z])\"", source)) | {"prefer", "idempotency-key", "traceparent", "server-timing"}
+    spoken = set(re.findall(r"\(?b?\"(dayfly-[a-z-]+[a-z])\"", source)) | {
+        "prefer",
+        "idempotency-key",
+        "traceparent",
+        "server-timing",
+    }
     assert spoken <= table, spoken - table
 
 
@@ -199,7 +206,10 @@ def test_limits() -> None:
         ("docs/calling.md", f"up to {NATIVE.async_max_age / 3600:g} hours"),
         ("docs/operating.md", f"kept for {recorder.KEEP_SECONDS / 86400:g} days, at most {recorder.KEEP_ROWS:,} records"),
         ("docs/operating.md", f"{logs.KEEP_BYTES // MiB} MiB of lines"),
-        ("docs/operating.md", f"{PriceSheet().per_million_requests:.2f} USD per million requests and {PriceSheet().per_gb_second:.10f} USD"),
+        (
+            "docs/operating.md",
+            f"{PriceSheet().per_million_requests:.2f} USD per million requests and {PriceSheet().per_gb_second:.10f} USD",
+        ),
         ("docs/scaling.md", f"At most {Limits().concurrent_starts} starts are under way"),
         ("docs/frames.md", f"at most {MAX_PAYLOAD // MiB} MiB"),
         ("docs/frames.md", f"at most {MAX_HEAD // KiB} KiB"),
@@ -210,7 +220,7 @@ def test_numbers_in_the_text(page: str, claim: str) -> None:
 
 
 def test_numbers_in_words() -> None:
-    """"Twice more", "for a day", "for 7 days" of both records and logs."""
+    """ "Twice more", "for a day", "for 7 days" of both records and logs."""
     assert NATIVE.async_retries == 2
     assert queue.KEEP_ENDED_S == queue.KEY_WINDOW == 86400
     assert logs.KEEP_SECONDS == recorder.KEEP_SECONDS

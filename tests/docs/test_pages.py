@@ -33,7 +33,9 @@ def test_follow_the_page(page: Path) -> None:
     if page.stem in NEED_ISOLATION and not ISOLATED:
         pytest.skip("this machine cannot isolate functions")
     for tool in ("curl", "node", "make"):
-        if any(f"{tool} " in block.text or (tool == "node" and block.language == "js") for block in found) and not shutil.which(tool):
+        if any(f"{tool} " in block.text or (tool == "node" and block.language == "js") for block in found) and not shutil.which(
+            tool
+        ):
             pytest.skip(f"{tool} is missing")
     with tempfile.TemporaryDirectory(prefix="dayfly-") as folder, opened(Path(folder)) as site:  # short: it holds sockets
         for block in found:

@@ -53,13 +53,21 @@ async def test_wrong_requests_name_the_field(site: Site, body: Any, words: str) 
 HOSTILE = {
     "exits": ("import os\ndef handler(e, c):\n    os._exit(3)\n", 502, "exit status 3"),
     "sys_exit": ("import sys\ndef handler(e, c):\n    sys.exit(3)\n", (500, 502), "3"),
-    "kills_itself": ("import os, signal\ndef handler(e, c):\n    os.kill(os.getpid(), signal.SIGSEGV)\n    import ctypes\n    ctypes.string_at(0)\n", 502, "SIG"),
+    "kills_itself": (
+        "import os, signal\ndef handler(e, c):\n    os.kill(os.getpid(), signal.SIGSEGV)\n    import ctypes\n    ctypes.string_at(0)\n",
+        502,
+        "SIG",
+    ),
     "returns_a_set": ("def handler(e, c):\n    return {'a': [1, {2}]}\n", 502, "set"),
     "returns_itself": ("def handler(e, c):\n    x = []\n    x.append(x)\n    return x\n", 502, ""),
     "returns_nan": ("def handler(e, c):\n    return float('nan')\n", 502, "nan"),
     "raises_base": ("class E(BaseException): pass\ndef handler(e, c):\n    raise E('x')\n", 500, "E"),
     "recurses": ("def handler(e, c):\n    return handler(e, c)\n", 500, "RecursionError"),
-    "bad_header": ("def handler(r, c):\n    return {'status': 200, 'headers': {'a': 'b\\r\\nset-cookie: x=1'}, 'body': ''}\n", 502, ""),
+    "bad_header": (
+        "def handler(r, c):\n    return {'status': 200, 'headers': {'a': 'b\\r\\nset-cookie: x=1'}, 'body': ''}\n",
+        502,
+        "",
+    ),
     "bad_status": ("def handler(r, c):\n    return {'status': 99, 'body': ''}\n", 502, "99"),
 }
 

@@ -76,7 +76,11 @@ async def test_what_does_not_load_is_told_with_file_and_line_and_the_old_revisio
 async def test_traffic_tags_aliases_and_rollback(site: Site) -> None:
     for number in (1, 2, 3):
         await site.deploy("split", f"def handler(event, context):\n    return {number}\n")
-    await site.api("PUT", "/functions/split/traffic", json={"targets": [{"revision": 1, "weight": 1}, {"revision": 3, "weight": 1, "tag": "new"}]})
+    await site.api(
+        "PUT",
+        "/functions/split/traffic",
+        json={"targets": [{"revision": 1, "weight": 1}, {"revision": 3, "weight": 1, "tag": "new"}]},
+    )
     answers = {(await site.call("split")).json() for _ in range(60)}
     assert answers == {1, 3}
     assert {(await site.call("split@new")).json() for _ in range(5)} == {3}
@@ -101,7 +105,9 @@ async def test_delete_lets_calls_under_way_finish(site: Site) -> None:
 
 
 async def test_an_error_of_the_function_is_never_mistaken_for_one_of_the_platform(site: Site) -> None:
-    await site.deploy("raises", "def handler(event, context):\n    return inner(event)\n\ndef inner(event):\n    raise KeyError('order')\n")
+    await site.deploy(
+        "raises", "def handler(event, context):\n    return inner(event)\n\ndef inner(event):\n    raise KeyError('order')\n"
+    )
     answer = await site.call("raises")
     assert (answer.status_code, answer.headers["dayfly-error"]) == (500, "function")
     error = answer.json()["error"]
@@ -191,7 +197,10 @@ async def test_an_async_call_is_cancelled_while_it_runs(site: Site) -> None:
 
 
 async def test_what_is_printed_is_found_under_the_invocation(site: Site) -> None:
-    await site.deploy("talks", "print('loading')\ndef handler(event, context):\n    print('line', event['n'])\n    context.logger.warning('careful')\n")
+    await site.deploy(
+        "talks",
+        "print('loading')\ndef handler(event, context):\n    print('line', event['n'])\n    context.logger.warning('careful')\n",
+    )
     identifiers = [(await site.call("talks", {"n": n})).headers["dayfly-invocation-id"] for n in range(3)]
     async with asyncio.timeout(10):
         while True:

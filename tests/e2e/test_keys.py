@@ -62,9 +62,13 @@ async def statuses(site: Site, token: str, namespace: str) -> dict[str, int]:
 )
 async def test_a_role_is_good_for_what_it_is_and_in_its_namespace_alone(owned: Site, role: str, may: set[str]) -> None:
     token = (await make(owned, "shop", roles=[role]))["secret"]
-    assert await statuses(owned, token, "shop") == {what: 200 if what in may else 403 for what in ("look", "call", "deploy", "own")}
+    assert await statuses(owned, token, "shop") == {
+        what: 200 if what in may else 403 for what in ("look", "call", "deploy", "own")
+    }
     assert set((await statuses(owned, token, "bank")).values()) == {403}
-    assert set((await statuses(owned, token, "no-such-namespace")).values()) == {403}, "a refusal tells nothing about what exists"
+    assert set((await statuses(owned, token, "no-such-namespace")).values()) == {403}, (
+        "a refusal tells nothing about what exists"
+    )
 
 
 async def test_a_revoked_key_is_refused_at_once_on_both_lanes_and_on_connections_that_stand(owned: Site) -> None:
@@ -78,7 +82,12 @@ async def test_an_owner_of_one_namespace_makes_keys_for_it_and_no_other(owned: S
     token = (await make(owned, "shop", roles=["owner"]))["secret"]
     body = {"name": "mine", "roles": ["viewer"]}
     assert (await ask(owned, token, "POST", "/v1/namespaces/shop/keys", json=body)).status_code == 201
-    for namespace, more in (("bank", {}), ("*", {}), ("shop", {"elsewhere": {"bank": ["viewer"]}}), ("shop", {"elsewhere": {"*": ["viewer"]}})):
+    for namespace, more in (
+        ("bank", {}),
+        ("*", {}),
+        ("shop", {"elsewhere": {"bank": ["viewer"]}}),
+        ("shop", {"elsewhere": {"*": ["viewer"]}}),
+    ):
         answer = await ask(owned, token, "POST", f"/v1/namespaces/{namespace}/keys", json=body | more)
         assert answer.status_code == 403, (namespace, more)
     listed = (await ask(owned, token, "GET", "/v1/namespaces")).json()["items"]

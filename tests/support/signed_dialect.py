@@ -1,7 +1,7 @@
 """A dialect whose clients sign: `x-key` names a key, `x-sign` is the hexadecimal HMAC-SHA256 of the body. It keeps notes.
 
-    POST /signed/{function}             call it                                    -> its answer, after the note of its name
-    PUT  /signed/notes/{function}       keep the body as the function's note; the function has to exist
+POST /signed/{function}             call it                                    -> its answer, after the note of its name
+PUT  /signed/notes/{function}       keep the body as the function's note; the function has to exist
 """
 
 from __future__ import annotations

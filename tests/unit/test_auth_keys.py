@@ -58,7 +58,9 @@ def everything(folder: Path) -> bytes:
 @pytest.mark.parametrize("kind", KeyKind)
 async def test_a_key_lets_in_with_its_roles_until_it_is_revoked(kind: KeyKind) -> None:
     async with cells() as (cell,):
-        made = await cell.keys.create(a.CreateKey(name="ci", kind=kind, roles=(Role.INVOKER,), elsewhere={"shop": (Role.OWNER,)}))
+        made = await cell.keys.create(
+            a.CreateKey(name="ci", kind=kind, roles=(Role.INVOKER,), elsewhere={"shop": (Role.OWNER,)})
+        )
         if kind is KeyKind.PAIR:
             secret, identity = cell.keyring.secret(made.key.id) or pytest.fail("unknown")
             assert secret.decode() == made.secret

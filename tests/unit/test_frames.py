@@ -88,7 +88,9 @@ def channel() -> tuple[Channel, Transport, Owner]:
 
 
 @given(
-    sent=st.lists(st.tuples(st.sampled_from(KINDS), st.booleans(), st.integers(0, 2**32 - 1), st.binary(max_size=200)), max_size=20),
+    sent=st.lists(
+        st.tuples(st.sampled_from(KINDS), st.booleans(), st.integers(0, 2**32 - 1), st.binary(max_size=200)), max_size=20
+    ),
     cuts=st.lists(st.integers(0, 4000), max_size=10),
 )
 def test_frames_come_out_as_they_went_in_however_they_are_cut(
@@ -132,7 +134,9 @@ def test_a_call_carries_its_whole_body(size: int) -> None:
                 st.integers(0, 5),
                 st.one_of(
                     st.binary(max_size=40),
-                    st.sampled_from([b"{}", b'{"status":200}', b'{"status":99}', b'{"type":"E","message":"m"}', b'{"init_s":1}', b"[" * 50]),
+                    st.sampled_from(
+                        [b"{}", b'{"status":200}', b'{"status":99}', b'{"type":"E","message":"m"}', b'{"init_s":1}', b"[" * 50]
+                    ),
                 ),
             ),
         ),

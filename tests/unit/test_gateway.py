@@ -16,17 +16,18 @@ from dayfly.calls.admission import Admission
 from dayfly.calls.dispatcher import Dispatcher
 from dayfly.clock import SystemClock
 from dayfly.dialects.hook import Mount
-from dayfly.errors import NotFound
+from dayfly.errors import NotFound, Unauthenticated
 from dayfly.gateway.edge import Edge
 from dayfly.gateway.limits import EdgeLimits
 from dayfly.gateway.listener import Listener
 from dayfly.gateway.wide import WideLane
 from dayfly.model.call import Invocation
 from dayfly.model.function import Revision
+from dayfly.model.identity import LOCAL, Identity
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.sandbox.port import ResponseHead
-from tests.support.boxes import AutoSandbox, ScriptedSandbox, revision
+from tests.support.boxes import AutoBox, AutoSandbox, ScriptedSandbox, revision
 
 pytestmark = pytest.mark.anyio
 
@@ -151,6 +152,68 @@ async def test_pipelined_calls_are_answered_in_order() -> None:
         assert [part.rpartition(b"\r\n\r\n")[2][:1] for part in answer.split(b"HTTP/1.1 200 OK")[1:]] == [
             b"%d" % n for n in range(10)
         ]
+
+
+async def one_answer(reader: asyncio.StreamReader) -> bytes:
+    """The body of the next answer of a kept connection."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    if b"chunked" in head:
+        piece = await reader.readexactly(int(await reader.readline(), 16))
+        assert await reader.readexactly(7) == b"\r\n0\r\n\r\n"
+        return piece
+    return await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+
+
+async def test_a_head_that_comes_again_means_the_same_however_its_bytes_arrive() -> None:
+    async with site() as s:
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.listener.port)
+
+        def same(body: bytes) -> bytes:
+            return request("/fn/default/hello", body, close=False)
+
+        for body in (b"11", b"22", b"33"):
+            writer.write(same(body))
+            assert await one_answer(reader) == body
+        writer.write(same(b"44")[:-1])  # the last byte is late
+        await asyncio.sleep(0)
+        writer.write(b"4")
+        assert await one_answer(reader) == b"44"
+        writer.write(same(b"55") + same(b"66") + same(b"7"))  # three in one packet
+        assert [await one_answer(reader) for _ in range(3)] == [b"55", b"66", b"7"]
+        writer.write(request("/other", b"88", close=False))  # the other lane between
+        assert await one_answer(reader) == b"wide /other 88"
+        writer.write(same(b"9"))
+        assert await one_answer(reader) == b"9"
+        writer.write(request("/fn/default/none", b"9", close=False) + same(b"9"))  # of equal length, and elsewhere
+        assert b"not-found" in await one_answer(reader)
+        assert await one_answer(reader) == b"9"
+        assert len({record.id for record in s.records}) == len(s.records) == 9
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_head_that_comes_again_is_authenticated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as s:
+        shown: list[bytes] = []
+        heads: list[dict[str, Any]] = []
+
+        def authenticate(headers: Any, host: str, peer: str, method: str) -> Identity:
+            shown.append(dict(headers)[b"authorization"])
+            if len(shown) == 3:
+                raise Unauthenticated("the token was revoked")
+            return LOCAL
+
+        s.edge.asks_login, s.edge.authenticate = True, authenticate
+        monkeypatch.setattr(AutoBox, "answers", staticmethod(lambda head, body: heads.append(head) or b"1"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.listener.port)
+        for expected in (b"1", b"1", b"revoked"):
+            writer.write(request("/fn/default/web", b"x", headers="authorization: Bearer t\r\n", close=False))
+            assert expected in await one_answer(reader)
+        assert shown == [b"Bearer t"] * 3
+        assert len(heads) == 2
+        assert not [name for head in heads for name, _ in head["http"]["headers"] if name == "authorization"]
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_lanes_mixed_in_a_pipeline_never_swap_answers() -> None:
@@ -286,10 +349,14 @@ async def test_head_http_1_0_and_expect() -> None:
     async with site() as s:
         status, headers, body = split(await s.send(request("/fn/default/web?x=1", method="HEAD")))
         assert (status, body) == (200, b"")
-        status, headers, body = split(await s.send(b"POST /fn/default/hello HTTP/1.0\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n1"))
+        status, headers, body = split(
+            await s.send(b"POST /fn/default/hello HTTP/1.0\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n1")
+        )
         assert (status, headers["connection"], body) == (200, "close", b"1")
         answer = await s.send(
-            request("/fn/default/hello", b"", headers="expect: 100-continue\r\n").replace(b"content-length: 0", b"content-length: 9999999")
+            request("/fn/default/hello", b"", headers="expect: 100-continue\r\n").replace(
+                b"content-length: 0", b"content-length: 9999999"
+            )
         )
         assert answer.startswith(b"HTTP/1.1 413")
 
@@ -310,7 +377,9 @@ async def test_clients_cannot_speak_in_the_platforms_name_nor_functions_either()
             return box
 
         s.sandbox.create = create  # type: ignore[method-assign]
-        await s.send(request("/fn/default/web/a%20b?q=1&q=2", b"", headers="dayfly-invocation-id: forged\r\nx-a: 1\r\nx-a: 2\r\n"))
+        await s.send(
+            request("/fn/default/web/a%20b?q=1&q=2", b"", headers="dayfly-invocation-id: forged\r\nx-a: 1\r\nx-a: 2\r\n")
+        )
         http = seen[0]["http"]
         assert http["path"] == "/a%20b"
         assert http["query"] == "q=1&q=2"

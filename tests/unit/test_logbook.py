@@ -35,7 +35,10 @@ def test_lines_leave_in_one_batch_grouped_by_instance() -> None:
     assert server.batches == []
     clock.advance(DELAY)
     (logs,) = server.batches
-    assert [(group.function, [line.text for line in group.lines]) for group in logs.batch] == [("f1", ["a", "c"]), ("f2", ["b"])]
+    assert [(group.function, [line.text for line in group.lines]) for group in logs.batch] == [
+        ("f1", ["a", "c"]),
+        ("f2", ["b"]),
+    ]
     clock.advance(10)
     assert len(server.batches) == 1
 

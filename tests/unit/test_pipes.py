@@ -80,7 +80,10 @@ def test_over_the_rate_lines_are_dropped_and_counted() -> None:
     splitter.feed(b"lost, too\n")
     clock.advance(0.3)
     splitter.feed(b"after\n")
-    assert [line.text for line in lines[20:]] == [f"{80 * 100 + 9 + 32} bytes of output dropped: more than 1000 a second", "after"]
+    assert [line.text for line in lines[20:]] == [
+        f"{80 * 100 + 9 + 32} bytes of output dropped: more than 1000 a second",
+        "after",
+    ]
     assert [line.stream for line in lines[20:]] == ["platform", "stdout"]
 
 

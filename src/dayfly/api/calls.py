@@ -23,6 +23,17 @@ from . import publish
 
 def decode(head: Head, params: Params, body: bytes) -> Invoke:
     """The call a request asks for."""
+    asked = head.kept
+    if asked is None:
+        asked = head.kept = _asked(head, params)
+    invoke: Invoke = asked.__copy__()
+    invoke.body = body
+    invoke.invocation = new_id()
+    return invoke
+
+
+def _asked(head: Head, params: Params) -> Invoke:
+    """All that the head alone decides."""
     fields = dict(head.headers)
     name, _, qualifier = params["name"].partition("@")
     prefer = fields.get(b"prefer")
@@ -38,9 +49,7 @@ def decode(head: Head, params: Params, body: bytes) -> Invoke:
                 [(k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers if not k.startswith(b"dayfly-")]
             ),
         ),
-        body=body,
         content_type=fields.get(b"content-type", b"").decode("latin-1"),
-        invocation=new_id(),
     )
     if prefer is not None and b"respond-async" in prefer.lower():
         invoke.mode = Mode.ASYNC
@@ -72,28 +81,22 @@ def _seconds(fields: dict[bytes, bytes], name: bytes, most: float) -> float:
 def encode(_: Head, invoke: Invoke, result: Result) -> Reply:
     """The answer of a function (its head, if it streams)."""
     timings = result.timings
-    headers = [
-        ("dayfly-invocation-id", result.invocation),
-        ("dayfly-cold", "true" if result.cold else "false"),
-        ("dayfly-revision", str(result.revision)),
-        (
-            "server-timing",
-            f"queue;dur={timings.queue * 1000:.3f}, cold;dur={timings.cold * 1000:.3f}, run;dur={timings.run * 1000:.3f}",
-        ),
-    ]
+    lines = (
+        f"dayfly-invocation-id: {result.invocation}\r\ndayfly-cold: {'true' if result.cold else 'false'}\r\n"
+        f"dayfly-revision: {result.revision}\r\nserver-timing: queue;dur={timings.queue * 1000:.3f}, "
+        f"cold;dur={timings.cold * 1000:.3f}, run;dur={timings.run * 1000:.3f}\r\n"
+    )
     if result.error is not None:
-        headers += [("content-type", "application/json"), ("dayfly-error", "function")]
+        headers = [("content-type", "application/json"), ("dayfly-error", "function")]
         raised = {"type": result.error.type, "message": result.error.message, "trace": result.error.trace}
-        return Reply(500, headers, msgspec.json.encode({"error": raised, "invocation": result.invocation}))
+        return Reply(500, headers, msgspec.json.encode({"error": raised, "invocation": result.invocation}), lines)
     if invoke.mode is not Mode.SYNC:
         location = f"/v1/namespaces/{invoke.namespace}/invocations/{result.invocation}"
-        headers = [headers[0], ("content-type", "application/json"), ("location", location)]
+        headers = [("dayfly-invocation-id", result.invocation), ("content-type", "application/json"), ("location", location)]
         return Reply(202, headers, msgspec.json.encode({"invocation": result.invocation}))
     if result.headers:
-        headers.extend(result.headers)
-    else:
-        headers.append(("content-type", "application/json"))
-    return Reply(result.status, headers, result.body)
+        return Reply(result.status, list(result.headers), result.body, lines)
+    return Reply(result.status, [], result.body, lines + "content-type: application/json\r\n")
 
 
 def fault(_: Head, error: DayflyError) -> Reply:

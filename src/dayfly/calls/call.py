@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
 
 UPLOAD_HIGH: Final = 256 << 10  # bytes of a request body that wait for an instance before the client is held back
+_NONE: Final = Timings()
 _encode = msgspec.json.encode
 
 
@@ -75,7 +76,7 @@ class Call:
         self.done = False
         self.responded = False
         self.instance: Instance | None = None
-        self.timings = Timings()
+        self.timings = _NONE
         self.usage = (0, 0)  # cpu_us, rss_kb
         self._body_done = body_done
         self._upload: list[bytes] | None = None
@@ -336,33 +337,35 @@ class Call:
         """End with an answer: give back the slot, then write the record."""
         self.done = True
         assert self.instance is not None
-        self.dispatcher.ended(self)
+        self.dispatcher.active.pop(self.invoke.invocation, None)
         self.group.release(self.instance, timings.run)
         self._record(status, timings, http_status, kind, message)
 
     def _record(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
         invoke = self.invoke
         instance = self.instance
+        revision = self.revision
+        cpu_us, peak_kb = self.usage
         self.dispatcher.record(
             Invocation(
-                id=invoke.invocation,
-                namespace=invoke.namespace,
-                function=invoke.function,
-                revision=self.revision.number,
-                mode=invoke.mode,
-                status=status,
-                cold=self._cold,
-                started=self.started,
-                timings=timings,
-                billed_ms=math.ceil(timings.run * 1000),
-                memory_mb=self.revision.config.memory_mb,
-                peak_kb=self.usage[1],
-                cpu_us=self.usage[0],
-                cause=invoke.cause,
-                instance=instance.id if instance is not None else "",
-                attempt=invoke.attempt,
-                http_status=http_status,
-                error_type=kind,
-                error_message=message[:1024],
+                invoke.invocation,
+                invoke.namespace,
+                invoke.function,
+                revision.number,
+                invoke.mode,
+                status,
+                self._cold,
+                self.started,
+                timings,
+                math.ceil(timings.run * 1000),  # billed
+                revision.config.memory_mb,
+                peak_kb,
+                cpu_us,
+                invoke.cause,
+                instance.id if instance is not None else "",
+                invoke.attempt,
+                http_status,
+                kind,
+                message[:1024],
             )
         )

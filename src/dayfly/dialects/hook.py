@@ -48,6 +48,7 @@ class Head(Struct):
     scheme: str = "http"
     peer: str = ""  # address of the client
     identity: Identity | None = None  # who sends it; set before it is decoded
+    kept: Any = None  # whatever `decode` would know again: a connection that sends the same head again brings the same Head
 
     def get(self, name: bytes, default: str = "") -> str:
         """The first header of that (lower-case) name, decoded as latin-1."""
@@ -63,6 +64,7 @@ class Reply(Struct):
     status: int
     headers: list[tuple[str, str]]
     body: bytes = b""
+    lines: str = ""  # further headers of a fast route's answer, made ready: each a line that ends with CRLF
 
 
 class View(Protocol):

@@ -60,8 +60,8 @@ class Exchange:
         self.answered = False  # the answer is whole
         self.complete = False  # the request is whole
         self.current = False  # it is this exchange's turn to write
-        self._early: list[bytes] = []  # written before its turn
-        self._body: list[bytes] = []
+        self._early: list[bytes] | None = None  # written before its turn
+        self._body: list[bytes] | None = None
         self._size = 0
         self._call: CallHandle | None = None
         self._invoke: Invoke | None = None
@@ -122,7 +122,10 @@ class Exchange:
             return
         call = self._call
         if call is None:
-            self._body.append(data)
+            if self._body is None:
+                self._body = [data]
+            else:
+                self._body.append(data)
             return
         call.feed(data, False)
         if call.full:
@@ -137,13 +140,20 @@ class Exchange:
         if self._call is not None:
             self._call.feed(b"", True)
             return
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self.call(b"".join(self._body) if self._body else b"")
+
+    def call(self, body: bytes) -> None:
+        """Call the function with the whole body, which is known to be within its limit."""
+        self.complete = True
         dispatch = self.protocol.edge.dispatch
         try:
             if self._identity is None:
                 self._identify(body)
-            invoke = self._invoke = self._decode(body)
+            decode = self.match.route.decode
+            assert decode is not None
             assert self._identity is not None
+            invoke: Invoke = decode(self.head, self.match.params, body)
+            self._invoke = invoke
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
                 self._call = dispatch.begin(invoke, self, self._identity, True)
             else:
@@ -213,33 +223,34 @@ class Exchange:
         self._whole(self.match.mount.dialect.fault(self.head, error))
 
     def _whole(self, reply: Reply) -> None:
-        body = b"" if self.head.method == "HEAD" or reply.status in (204, 304) else reply.body
-        self._write(self._head(reply, len(reply.body)) + body)
+        head = self._head(reply, len(reply.body))
+        bodyless = self.head.method == "HEAD" or reply.status in (204, 304)
+        self._write(head if bodyless else head + reply.body)
         self._done()
 
     def _head(self, reply: Reply, length: int | None) -> bytes:
         self._head_sent = True
         if not self.complete:
             self.keep_alive = False  # the rest of the body would be read as the next request
-        lines = [_STATUS_LINES[reply.status]]
-        for name, value in reply.headers:
-            lines.append(f"{name}: {value}\r\n")
+        status, lines = reply.status, reply.lines
+        if reply.headers:
+            lines += "".join([f"{name}: {value}\r\n" for name, value in reply.headers])
         if length is not None:
-            if reply.status not in (204, 304):
-                lines.append(f"content-length: {length}\r\n")
+            if status not in (204, 304):
+                lines += f"content-length: {length}\r\n"
         elif self._chunked:
-            lines.append("transfer-encoding: chunked\r\n")
+            lines += "transfer-encoding: chunked\r\n"
         if not self.keep_alive:
-            lines.append("connection: close\r\n")
+            lines += "connection: close\r\n"
         elif self.version == "1.0":
-            lines.append("connection: keep-alive\r\n")
-        lines.append(self.protocol.date)
-        lines.append("\r\n")
-        return "".join(lines).encode("latin-1", "replace")
+            lines += "connection: keep-alive\r\n"
+        return f"{_STATUS_LINES[status]}{lines}{self.protocol.date}\r\n".encode("latin-1", "replace")
 
     def _write(self, data: bytes) -> None:
         if self.current:
             self.protocol.transport.write(data)
+        elif self._early is None:
+            self._early = [data]
         else:
             self._early.append(data)
 
@@ -254,7 +265,7 @@ class Exchange:
         self.current = True
         if self._early:
             self.protocol.transport.write(b"".join(self._early))
-            self._early.clear()
+            self._early = None
         if self.answered:
             self.protocol.finished(self)
 

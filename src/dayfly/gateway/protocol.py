@@ -4,6 +4,9 @@ uvicorn's httptools protocol parses; at the end of a request's head this class d
 `Exchange`: from there to the instance and back there are only callbacks, no task, no ASGI scope, no future. Everything else goes on
 as uvicorn has it (the wide lane). Requests pipelined behind a fast one wait for their turn; a connection that mixes lanes while an
 answer is under way is closed after that answer, so that answers can never be taken for each other's.
+
+Clients that keep a connection mostly send the same head over and over, with another body. A request that repeats the last head of
+its connection byte for byte, and is all there, is not parsed again (`_Known`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
 LINGER: Final = 2.0  # seconds
+KNOWN_LIMIT: Final = 4096  # bytes of a head that is remembered
 
 
 class HeaderFieldsTooLarge(TooLarge):
@@ -28,6 +32,20 @@ class HeaderFieldsTooLarge(TooLarge):
 
     status = 431
     kind = "header-fields-too-large"
+
+
+class _Known:
+    """A head that came on this connection, and what it says. A head decides by itself how it is parsed, so the same bytes at the
+    start of a message mean the same."""
+
+    __slots__ = ("head", "headers", "match", "raw", "size")
+
+    def __init__(self, raw: bytes, size: int, head: Head, headers: list[tuple[bytes, bytes]], match: Match) -> None:
+        self.raw = raw
+        self.size = size  # bytes of the whole request
+        self.head = head
+        self.headers = headers  # as they came: authentication takes some from `head`
+        self.match = match
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -42,6 +60,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._receiving: Exchange | None = None
         self._wide = False  # the request being received is on the wide lane
         self._in_head = False  # a request's head is being received
+        self._between = True  # every request that has begun is here whole
+        self._known: _Known | None = None
+        self._plain: tuple[int, Head, list[tuple[bytes, bytes]], Match] | None = None  # may become known, when it is whole
         self._blocked_since: float | None = None  # loop time since when the client takes nothing
         self._closing = False  # nothing more is accepted on this connection
         self._header_bytes = 0
@@ -78,7 +99,32 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._closing:
             return
         self._since = self.loop.time()
+        known = self._known
+        if known is not None and len(data) == known.size and data.startswith(known.raw) and self._quiet():
+            self._unset_keepalive_if_required()
+            self._repeat(known, data)
+            return
+        alone = self._between
         super().data_received(data)
+        if alone and self._plain is not None:
+            self._remember(data, *self._plain)
+
+    def _quiet(self) -> bool:
+        """Whether no request and no answer is under way."""
+        return self._between and not self._exchanges and (self.cycle is None or self.cycle.response_complete)
+
+    def _repeat(self, known: _Known, data: bytes) -> None:
+        known.head.headers = known.headers
+        exchange = Exchange(self, known.head, known.match, True, "1.1")
+        exchange.current = True
+        self._exchanges.append(exchange)
+        exchange.call(data[len(known.raw) :])
+
+    def _remember(self, data: bytes, length: int, head: Head, headers: list[tuple[bytes, bytes]], match: Match) -> None:
+        """If this was one request and nothing else, know its head again. (The rest of several is longer than any one's body.)"""
+        cut = data.find(b"\r\n\r\n") + 4
+        if len(data) - cut == length and 4 <= cut <= KNOWN_LIMIT:
+            self._known = _Known(data[:cut], len(data), head, headers, match)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -142,6 +188,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._wide = False
         self._in_head = True
+        self._between = False
+        self._plain = None
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -150,14 +198,14 @@ class EdgeProtocol(HttpToolsProtocol):
             raise self._refusal
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        limits = self.edge.limits
+        limits, headers = self.edge.limits, self.headers
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > limits.header_bytes or len(self.headers) >= limits.header_count:
+        if self._header_bytes > limits.header_bytes or len(headers) >= limits.header_count:
             self._refusal = HeaderFieldsTooLarge(
                 f"more than {limits.header_count} headers or {limits.header_bytes} bytes of them", hint="Send fewer."
             )
             raise self._refusal
-        super().on_header(name, value)
+        headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -175,6 +223,8 @@ class EdgeProtocol(HttpToolsProtocol):
                     length = int(value)
                 elif name == b"transfer-encoding":
                     chunked = True
+                elif name == b"expect":
+                    self.expect_100_continue = value.lower() == b"100-continue"
             head = Head(method, path, query, self.headers, host, self.scheme or "http", self.client[0] if self.client else "")
             match: Match | None
             try:
@@ -204,8 +254,10 @@ class EdgeProtocol(HttpToolsProtocol):
         return target.partition("#")[0].partition("?")
 
     def _begin(self, head: Head, match: Match, length: int, chunked: bool) -> None:
-        version = self.parser.get_http_version()
-        exchange = Exchange(self, head, match, self.parser.should_keep_alive(), version)
+        version, keep_alive = self.parser.get_http_version(), self.parser.should_keep_alive()
+        exchange = Exchange(self, head, match, keep_alive, version)
+        if keep_alive and version == "1.1" and not chunked and not self.expect_100_continue:
+            self._plain = length, head, self.headers, match
         if self.cycle is not None and not self.cycle.response_complete:
             self._closing = True  # behind an answer of the wide lane
             self.cycle.keep_alive = False
@@ -232,6 +284,7 @@ class EdgeProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._between = True
         exchange = self._receiving
         if exchange is not None:
             self._receiving = None

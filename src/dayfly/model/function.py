@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -67,7 +68,7 @@ class Artifact(Struct, frozen=True, kw_only=True, weakref=True):
     size: int = 0  # bytes on disk, dependencies included
 
 
-class Revision(Struct, frozen=True, kw_only=True):
+class Revision(Struct, frozen=True, kw_only=True, dict=True):
     """One immutable version of a function: code digest + configuration, numbered from 1."""
 
     namespace: str
@@ -79,7 +80,7 @@ class Revision(Struct, frozen=True, kw_only=True):
     created: float  # seconds since the epoch
     profile: str = "native"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """`namespace/function@number`, unique on the platform."""
         return f"{self.namespace}/{self.function}@{self.number}"

@@ -10,7 +10,7 @@ import os
 import time
 
 _last = 0
-_random = b""  # the kernel's randomness, taken by the page: a system call an id would cost more than all the rest
+_random = ""  # the kernel's randomness in hexadecimal, taken by the page: a system call an id would cost more than all the rest
 _used = 0
 
 
@@ -22,11 +22,11 @@ def new_id() -> str:
     if ticks <= _last:
         ticks = _last + 1
     _last = ticks
-    if _used >= len(_random):
-        _random, _used = os.urandom(4096), 0
-    tail = int.from_bytes(_random[_used : _used + 8]) & 0x3FFF_FFFF_FFFF_FFFF
-    _used += 8
-    return f"{(ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | tail:032x}"
+    start, _used = _used, _used + 15
+    if _used > len(_random):
+        _random, start, _used = os.urandom(4096).hex(), 0, 15
+    # 7 is the version; 8 stands for the variant and two bits that could be random, too.
+    return f"{ticks >> 12:012x}7{ticks & 0xFFF:03x}8{_random[start:_used]}"
 
 
 def id_time(identifier: str) -> float:

@@ -117,8 +117,9 @@ class Recorder:
     async def attempts(self, id: str, limit: int = 100) -> list[Invocation]:
         """All records under this id, the newest first."""
         found = {seq: call for seq, call in self._slices.unwritten() if call.id == id}
-        for seq, body in await self._store.fetch("invocations_of_id", id=id, limit=limit):
-            found.setdefault(seq, records.decode(body))
+        for row in await self._store.fetch("invocations_of_id", id=id, limit=limit):
+            if row[0] not in found:
+                found[row[0]] = records.decode(row)
         return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
 
     async def list(self, wanted: Filter, limit: int = 50) -> tuple[list[Invocation], str]:
@@ -139,8 +140,9 @@ class Recorder:
             since=after,
             limit=limit + 1,
         )
-        for seq, body in rows:
-            found.setdefault(seq, records.decode(body))
+        for row in rows:
+            if row[0] not in found:
+                found[row[0]] = records.decode(row)
         ordered = sorted(found.items(), key=lambda item: (item[1].id, item[0]), reverse=True)
         page = ordered[:limit]
         return [call for _, call in page], records.cursor(page[-1]) if len(ordered) > limit else ""

@@ -1,7 +1,7 @@
 """Invocations as the store keeps them, and how they are asked for.
 
-A record is a JSON object beside the few columns that are searched. Its place in the list is (id, seq): ids are ordered by time, and
-`seq`, the order of recording, tells apart the attempts of one asynchronous call, which share an id.
+A record is a few columns that are searched, and a JSON array of the rest (`_Rest`). Its place in the list is (id, seq): ids are
+ordered by time, and `seq`, the order of recording, tells apart the attempts of one asynchronous call, which share an id.
 """
 
 from __future__ import annotations
@@ -10,32 +10,105 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import BadInput
-from ..model.call import Invocation, Status
+from ..model.call import Invocation, Mode, Status, Timings
 
 MESSAGE_LIMIT: Final = 4096  # characters kept of what user code said when it failed
 PAGE_LIMIT: Final = 1000  # records
 LATEST: Final = 253402300800.0  # the end of the year 9999, in seconds since the epoch
 _AFTER_ALL: Final = ("g", 0)  # after every id: those are hexadecimal
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Invocation)
 
+class _Rest(Struct, frozen=True, array_like=True):
+    """What of an Invocation has no column. Their order is on disk: append, never insert."""
+
+    revision: int
+    mode: Mode
+    cold: bool
+    started: float
+    queue: float
+    starting: float  # Timings.cold
+    init: float
+    run: float
+    billed_ms: int
+    memory_mb: int
+    peak_kb: int
+    cpu_us: int
+    cause: str
+    instance: str
+    attempt: int
+    http_status: int
+    error_type: str
+    error_message: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_rest = msgspec.json.Decoder(_Rest).decode
+
+Row = tuple[int, str, str, str, str, str]  # seq, id, namespace, function, status, body
 Numbered = tuple[int, Invocation]  # seq, record
 
 
 def encode(batch: Sequence[Invocation]) -> str:
     """The batch as the JSON array that the query `invocations_put` takes."""
     try:
-        return _encoder.encode(batch).decode()
+        return _encode([_row(call) for call in batch]).decode()
     except UnicodeEncodeError:  # user code put half a character into its error
-        return _encoder.encode([_readable(call) for call in batch]).decode()
+        return _encode([_row(_readable(call)) for call in batch]).decode()
 
 
-def decode(body: str) -> Invocation:
-    return _decoder.decode(body)
+def _row(call: Invocation) -> tuple[str, str, str, str, str]:
+    timings = call.timings
+    rest = (
+        call.revision,
+        call.mode,
+        call.cold,
+        call.started,
+        timings.queue,
+        timings.cold,
+        timings.init,
+        timings.run,
+        call.billed_ms,
+        call.memory_mb,
+        call.peak_kb,
+        call.cpu_us,
+        call.cause,
+        call.instance,
+        call.attempt,
+        call.http_status,
+        call.error_type,
+        call.error_message,
+    )
+    return call.id, call.namespace, call.function, call.status, _encode(rest).decode()
+
+
+def decode(row: Row) -> Invocation:
+    _, identifier, namespace, function, status, body = row
+    rest = _decode_rest(body)
+    return Invocation(
+        id=identifier,
+        namespace=namespace,
+        function=function,
+        revision=rest.revision,
+        mode=rest.mode,
+        status=Status(status),
+        cold=rest.cold,
+        started=rest.started,
+        timings=Timings(rest.queue, rest.starting, rest.init, rest.run),
+        billed_ms=rest.billed_ms,
+        memory_mb=rest.memory_mb,
+        peak_kb=rest.peak_kb,
+        cpu_us=rest.cpu_us,
+        cause=rest.cause,
+        instance=rest.instance,
+        attempt=rest.attempt,
+        http_status=rest.http_status,
+        error_type=rest.error_type,
+        error_message=rest.error_message,
+    )
 
 
 def clipped(call: Invocation) -> Invocation:

@@ -48,7 +48,8 @@ class Group:
         self.waiting: deque[Waiter] = deque()
         self.gave_up = 0  # waiters in the queue that are done already
         self.starting = 0
-        self.load = ConcurrencyIntegral(pool.clock.monotonic())
+        self._monotonic = pool.clock.monotonic
+        self.load = ConcurrencyIntegral(self._monotonic())
         self.service_s = 0.0  # moving average of what a call takes
         self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
         self.reachable = True  # by traffic, tag or alias; others serve calls by number, and keep no reserve
@@ -67,7 +68,7 @@ class Group:
         instance.inflight += 1
         if instance.inflight == 1:
             instance.move(State.BUSY)
-        self.load.add(1, self.pool.clock.monotonic())
+        self.load.add(1, self._monotonic())
         if self.once:
             self._start_next()
         return instance
@@ -104,12 +105,12 @@ class Group:
                 retry_after=min(30.0, max(1.0, wait)),
             )
         self.waiting.append(waiter)
-        self.load.add(1, self.pool.clock.monotonic())
+        self.load.add(1, self._monotonic())
         self.start_for_waiting()
 
     def release(self, instance: Instance, run_s: float = 0.0) -> None:
         """A call on this instance has ended after `run_s` seconds; give its slot to the next."""
-        now = self.pool.clock.monotonic()
+        now = self._monotonic()
         if run_s:
             self.service_s += 0.1 * (run_s - self.service_s)
         self.load.add(-1, now)
@@ -146,7 +147,7 @@ class Group:
     def forsake(self) -> None:
         """A waiter in the queue has given up; it stays there, marked done, until its turn."""
         self.gave_up += 1
-        self.load.add(-1, self.pool.clock.monotonic())
+        self.load.add(-1, self._monotonic())
         if self.gave_up > 64 and self.gave_up * 2 > len(self.waiting):
             self.waiting = deque(waiter for waiter in self.waiting if not waiter.done)
             self.gave_up = 0
@@ -194,7 +195,7 @@ class Group:
         """User code is loaded: serve as many waiting calls as it has slots."""
         if instance.state is not State.STARTING:
             return
-        now = self.pool.clock.monotonic()
+        now = self._monotonic()
         self.starting -= 1
         instance.ready_mono = now
         took = now - instance.created_mono
@@ -249,7 +250,7 @@ class Group:
         waiter = self._next()
         if waiter is None:
             return False
-        self.load.add(-1, self.pool.clock.monotonic())
+        self.load.add(-1, self._monotonic())
         waiter.refused(error)
         return True
 

@@ -116,7 +116,11 @@ class Channel(asyncio.Protocol):
             sink.on_lost(InstanceDied("the instance is gone"))
             return stream
         self._streams[stream] = (sink, False)
-        self._write(frames.encode_call(stream, head, body, end))
+        data = frames.encode_call(stream, head, body, end)
+        if self._transport is not None:
+            self._transport.write(data)
+        else:
+            self._early.append(data)
         return stream
 
     def send(self, stream: int, data: bytes, end: bool) -> None:
@@ -176,13 +180,17 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            answer = self._parser.answer(data)
+            if answer is not None:
+                self._response(*answer, True)
+                return
             received = self._parser.feed(data)
             at, count = 0, len(received)
             while at < count:
                 kind, stream, payload = received[at]
                 at += 1
                 if kind == RESPONSE and at < count and received[at][0] == DATA | END and received[at][1] == stream:
-                    # The common answer: head and whole body came together and leave together.
+                    # Head and whole body came together and leave together.
                     self._response(stream, payload, received[at][2], True)
                     at += 1
                 else:
@@ -256,7 +264,7 @@ class Channel(asyncio.Protocol):
             raise ProtocolViolation(f"stream {stream} is not open") from None
 
     def _response(self, stream: int, payload: bytes, body: bytes, end: bool) -> None:
-        sink, responded = self._open(stream)
+        sink, responded = self._streams.get(stream) or self._open(stream)
         if responded:
             raise ProtocolViolation("a second answer to one call")
         head = _decode_head(payload)

@@ -94,6 +94,20 @@ class Parser:
     def __init__(self) -> None:
         self._buffer = b""
 
+    def answer(self, data: bytes) -> tuple[int, bytes, bytes] | None:
+        """Stream, head and body of an answer that came all at once and alone, which is how most come; None: feed it."""
+        if self._buffer or len(data) < 2 * HEADER_SIZE:
+            return None
+        length, stream, kind = _unpack(data, 0)
+        at = HEADER_SIZE + length
+        start = at + HEADER_SIZE
+        if kind != RESPONSE or length > MAX_HEAD or start > len(data):
+            return None
+        size, following, kind = _unpack(data, at)
+        if kind != DATA | END or following != stream or size > MAX_PAYLOAD or start + size != len(data):
+            return None
+        return stream, data[HEADER_SIZE:at], data[start:]
+
     def feed(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """All complete frames as (kind with end bit, stream, payload).
 

@@ -57,13 +57,15 @@ class _Once:
 class Guarded:
     """`guard = Guarded(events); guard.wrap(SomeBox(spec, guard))`. The guard is the Box to hand out."""
 
-    __slots__ = ("_box", "_events", "_exit", "_lock", "_open", "_paused", "_ready", "_watch", "spec")
+    __slots__ = ("_box", "_events", "_exit", "_lock", "_open", "_paused", "_ready", "_sinks", "_watch", "spec")
 
     spec: BoxSpec
     _box: Box
 
-    def __init__(self, events: BoxEvents, watch: Watch | None = None) -> None:
+    def __init__(self, events: BoxEvents, watch: Watch | None = None, *, sinks: bool = True) -> None:
+        """`sinks`: whether to see to it that a sink ends once; not needed where the box does (`Channel`)."""
         self._events = events
+        self._sinks = sinks
         self._watch = watch
         self._open: set[_Once] = set()
         self._lock = asyncio.Lock()
@@ -87,7 +89,7 @@ class Guarded:
         if self._exit is not None:
             sink.on_lost(self._exit.error or InstanceDied("the instance is gone"))
             return 0
-        return self._box.call(head, body, end, _Once(sink, self._open))
+        return self._box.call(head, body, end, _Once(sink, self._open) if self._sinks else sink)
 
     def send(self, stream: int, data: bytes, end: bool) -> None:
         if self._exit is None:

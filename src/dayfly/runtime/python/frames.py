@@ -31,7 +31,7 @@ END = 0x80
 
 _pack = HEADER.pack
 _unpack_from = HEADER.unpack_from
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def loads(head: bytes) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def _not_json(name: str) -> NoReturn:
 _encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _decoder = json.JSONDecoder(parse_constant=_not_json)
-_scan = _decoder.scan_once
+_scan = _decoder.scan_once  # type: ignore[attr-defined]
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -38,7 +38,7 @@ def _make_encode() -> Callable[[Any], str]:
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return _encoder.encode
-    text = json.encoder.encode_basestring  # type: ignore[attr-defined]
+    text = json.encoder.encode_basestring
     encode = make(None, _encoder.default, text, None, ":", ",", False, False, False)
     return lambda value: "".join(encode(value, 0))
 

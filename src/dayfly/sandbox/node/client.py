@@ -119,7 +119,7 @@ class NodeSandbox:
         self._boxes.clear()
 
     def create(self, spec: BoxSpec, events: BoxEvents) -> Box:
-        guard = Guarded(events)
+        guard = Guarded(events, sinks=False)
         box = self._boxes[spec.id] = NodeBox(spec, guard, self, self._clock)
         guard.wrap(box)
         if self._link is not None:
@@ -137,7 +137,7 @@ class NodeSandbox:
             if survivor.spec.id in self._boxes:
                 continue
             events = claim(survivor.spec)
-            guard = Guarded(events or _Nobody())
+            guard = Guarded(events or _Nobody(), sinks=False)
             box = self._boxes[survivor.spec.id] = NodeBox(survivor.spec, guard, self, self._clock)
             guard.wrap(box)
             if events is None:

@@ -3,23 +3,23 @@
 -- name: invocations_put
 -- One statement for a whole slice: the rows come as a JSON array, so the interpreter's lock is let go once, not once a row.
 INSERT INTO invocations (seq, id, namespace, function, status, body)
-SELECT :first + key, value ->> 'id', value ->> 'namespace', value ->> 'function', value ->> 'status', value
+SELECT :first + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
 FROM json_each(:rows);
 
 -- name: invocations_last
 SELECT coalesce(max(seq), 0) FROM invocations;
 
 -- name: invocations_of_id
-SELECT seq, body FROM invocations WHERE id = :id ORDER BY seq DESC LIMIT :limit;
+SELECT seq, id, namespace, function, status, body FROM invocations WHERE id = :id ORDER BY seq DESC LIMIT :limit;
 
 -- name: invocations_list
-SELECT seq, body FROM invocations INDEXED BY invocations_by_id
+SELECT seq, id, namespace, function, status, body FROM invocations INDEXED BY invocations_by_id
 WHERE (id, seq) < (:before, :before_seq) AND id >= :since AND namespace = :namespace
   AND (:status = '' OR status = :status)
 ORDER BY id DESC, seq DESC LIMIT :limit;
 
 -- name: invocations_list_function
-SELECT seq, body FROM invocations INDEXED BY invocations_by_function
+SELECT seq, id, namespace, function, status, body FROM invocations INDEXED BY invocations_by_function
 WHERE namespace = :namespace AND function = :function
   AND (id, seq) < (:before, :before_seq) AND id >= :since
   AND (:status = '' OR status = :status)
