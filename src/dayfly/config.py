@@ -20,6 +20,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     isolation: str = "namespace"  # or "process": none at all, only for your own code
+    multi_tenant: bool = False  # for tenants who do not trust each other: everybody logs in, and nothing that protects is off
+    without: tuple[str, ...] = ()  # but for these protections
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
     token: str = ""  # given from outside; else the one in DATA/token, where one is required
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
@@ -41,5 +43,5 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_token(self) -> bool:
-        """Whether callers must show a token: on every address but loopback."""
-        return bool(self.token) or not (self.host in ("localhost", "::1") or self.host.startswith("127."))
+        """Whether callers must show a token: on every address but loopback, and there too if tenants do not trust each other."""
+        return bool(self.token) or self.multi_tenant or not (self.host in ("localhost", "::1") or self.host.startswith("127."))

@@ -71,9 +71,9 @@ from .registry.view import RegistryView
 from .sandbox.node.client import NodeSandbox
 from .sandbox.node.interpreters import find as find_interpreters
 from .sandbox.node.interpreters import runtimes
-from .sandbox.node.protections import probe
 from .sandbox.port import BoxSpec
 from .scaler.loop import ScaleLoop
+from .security import require
 from .store.sqlite import SqliteStore
 
 log = logging.getLogger("dayfly")
@@ -110,6 +110,7 @@ class Server:
             on_logs=self.logs.append,
             clock=self.clock,
             grace=settings.orphan_grace_s,
+            tenants=settings.multi_tenant,
         )
         self.keyring = Keyring(now=self.clock.now)
         self.seal = seal.load(data / "key")
@@ -209,8 +210,7 @@ class Server:
     async def open(self) -> None:
         """Start everything. Raises Conflict if the port or the data folder is taken."""
         settings = self.settings
-        if settings.isolation == "namespace":
-            await asyncio.to_thread(_require_isolation)
+        await asyncio.to_thread(require, settings)
         await self.store.open()
         await self.registry.load()
         await self.namespaces.load()
@@ -346,16 +346,6 @@ class Server:
         if action.mode is Mode.SYNC:
             return await self.dispatcher.invoke(action)
         return Result(invocation=await self.queue.enqueue(action), status=202)
-
-
-def _require_isolation() -> None:
-    """Raises Conflict if this machine cannot isolate functions: better now than at the first call."""
-    missing = [protection for protection in probe() if protection.required and protection.state == "off"]
-    if missing:
-        raise Conflict(
-            "this machine cannot isolate functions: " + "; ".join(f"{p.name}: {p.why}" for p in missing),
-            hint="`dayfly doctor` tells what to do. For your own code alone: --isolation process, which isolates nothing.",
-        )
 
 
 def _lock(data: Any) -> Any:

@@ -11,6 +11,7 @@ import pytest
 from tests.attacks.attack import Victim, attack, findings, needs_jail
 from tests.attacks.test_state import FORGE
 from tests.support.neighbour import neighbour
+from tests.support.sandboxes import ask, place
 from tests.support.site import Site
 from tests.support.system_calls import here
 
@@ -137,3 +138,14 @@ async def test_48_an_instance_that_ends_again_and_again(site: Site) -> None:
         answers = await asyncio.gather(*(site.call("ends") for _ in range(30)))
         await site.api("POST", "/functions/neighbour/recycle")
     assert {answer.status_code for answer in answers} <= {502, 503, 429}
+
+
+async def test_49_keys_that_collide_in_another_tenants_dictionaries() -> None:
+    """Who knows the seed of Python's hashes can slow down whoever shares it: with `multi_tenant`, only one's own functions do."""
+    async with place("namespace", tenants=True) as found:
+        seeds = {}
+        for namespace in ("one", "two"):
+            boxes = [(await found.ready("hash_of", namespace=namespace))[0] for _ in range(2)]
+            seeds[namespace] = {await ask(box, "a word") for box in boxes}
+        assert len(seeds["one"]) == len(seeds["two"]) == 1
+        assert seeds["one"] != seeds["two"]

@@ -42,10 +42,12 @@ def test_defaults(run: Run, started: list[Settings], monkeypatch: pytest.MonkeyP
 def test_every_option_reaches_the_settings(run: Run, started: list[Settings], tmp_path: Path) -> None:
     options = ["--host", "::1", "--port", "8123", "--isolation", "process", "--allow-host", "a", "--allow-host", "b"]
     bounds = ["--body-limit", "10", "--max-instances", "7", "--memory", "512", "--token", "s3cret"]
-    assert run("up", "--data", str(tmp_path), *options, *bounds).code == 0
+    tenancy = ["--multi-tenant", "--without", "landlock"]
+    assert run("up", "--data", str(tmp_path), *options, *bounds, *tenancy).code == 0
     [settings] = started
     assert (settings.host, settings.port, settings.isolation) == ("::1", 8123, "process")
     assert (settings.hosts, settings.token) == (("a", "b"), "s3cret")
+    assert (settings.multi_tenant, settings.without) == (True, ("landlock",))
     assert settings.edge.body_bytes == 10 << 20
     assert (settings.limits.instances, settings.limits.memory_mb) == (7, 512)
 
@@ -65,7 +67,7 @@ def test_the_background_server_gets_the_same_options_and_the_token_by_environmen
     monkeypatch.setattr("subprocess.Popen", Process)
     monkeypatch.setenv("DAYFLY_UP_DETACH", "1")
     monkeypatch.setenv("DAYFLY_TOKEN", "s3cret")
-    ran = run("up", "--data", str(tmp_path), "--port", "8123", "--allow-host", "a", "--memory", "512")
+    ran = run("up", "--data", str(tmp_path), "--port", "8123", "--allow-host", "a", "--memory", "512", "--multi-tenant")
     assert ran.code == 0
     assert ran.out == "Dayfly listens at http://127.0.0.1:8123\n"
     [(command, options)] = began
@@ -74,6 +76,8 @@ def test_the_background_server_gets_the_same_options_and_the_token_by_environmen
     assert "--port 8123" in words
     assert "--allow-host a" in words
     assert "--memory 512" in words
+    assert "--multi-tenant" in words
+    assert "True" not in words
     assert "--detach" not in words
     assert "s3cret" not in words
     assert options["env"]["DAYFLY_TOKEN"] == "s3cret"

@@ -47,6 +47,15 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def isolation_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--isolation",
+        type=click.Choice(("namespace", "process")),
+        default="namespace",
+        help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
+    )(command)
+
+
 def _listen(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     """Checks DIALECT=PORT."""
     from ..dialects.mounts import BUILT_IN
@@ -67,12 +76,9 @@ def _listen(context: click.Context, option: click.Parameter, given: tuple[str, .
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, metavar="N", help="Port to listen on.")
 @data_option
 @click.option("--detach", is_flag=True, help="Start in the background; come back when the server listens.")
-@click.option(
-    "--isolation",
-    type=click.Choice(("namespace", "process")),
-    default="namespace",
-    help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
-)
+@isolation_option
+@click.option("--multi-tenant", is_flag=True, help="For tenants who do not trust each other: refuse to start unprotected.")
+@click.option("--without", multiple=True, metavar="PROTECTION", help="Start although this protection is off (see doctor).")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A further name the server is called by.")
 @click.option(
     "--listen",
@@ -119,6 +125,8 @@ def _settings(
     data: Path,
     token: str,
     isolation: str,
+    multi_tenant: bool,
+    without: tuple[str, ...],
     hosts: tuple[str, ...],
     listen: tuple[str, ...],
     body_limit: int | None,
@@ -138,6 +146,8 @@ def _settings(
         data=data,
         token=token,
         isolation=isolation,
+        multi_tenant=multi_tenant,
+        without=without,
         hosts=hosts,
         ready_fd=ready_fd,
         dialects=tuple(built_in.name for built_in in BUILT_IN),
@@ -155,7 +165,11 @@ def _flags(ctx: click.Context) -> list[str]:
     flags: list[str] = []
     for option in ctx.command.params:
         value = ctx.params[option.name or ""]
-        if option.name not in ("detach", "data", "token", "ready_fd") and value is not None:
+        if option.name in ("detach", "data", "token", "ready_fd") or value is None:
+            continue
+        if isinstance(value, bool):
+            flags += [option.opts[0]] if value else []
+        else:
             for one in value if option.multiple else (value,):
                 flags += [option.opts[0], str(one)]
     return flags

@@ -41,6 +41,7 @@ class NodeSandbox:
 
     `data`: the server's folder. `packages`: the folder that `Mount.source` refers to, by default DATA/packages. `on_logs` is given
     the lines that functions print, in batches. `grace`: seconds that instances outlive a server that vanishes.
+    `tenants`: zygotes of their own for each namespace.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class NodeSandbox:
         on_logs: LogsCallback | None = None,
         clock: Clock | None = None,
         grace: float = GRACE,
+        tenants: bool = False,
     ) -> None:
         self.name = isolation
         self.agent_pid = 0
@@ -60,6 +62,7 @@ class NodeSandbox:
         self._on_logs = on_logs
         self._clock = clock or SystemClock()
         self._grace = grace
+        self._tenants = tenants
         self._link: Link[m.Event] | None = None
         self._greeting: asyncio.Future[m.Welcome | m.Refused] | None = None
         self._boxes: dict[str, NodeBox] = {}
@@ -214,7 +217,7 @@ class NodeSandbox:
         try:
             with reachable(self._address) as address:
                 await loop.create_unix_connection(lambda: link, address)
-            link.send(m.Hello(m.VERSION, self.name, os.getpid()))
+            link.send(m.Hello(m.VERSION, self.name, os.getpid(), self._tenants))
             answer = await greeting
         except OSError:
             return None

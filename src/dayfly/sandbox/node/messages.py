@@ -27,6 +27,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     version: int
     isolation: str
     pid: int
+    tenants: bool = False  # each namespace gets zygotes of its own
 
 
 class Create(Struct, frozen=True, tag="create"):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ...runtime.python.seccomp import refuses_descriptors
 from .cgroups import detect, trees
 
 REHEARSAL_TIMEOUT = 20.0  # seconds
@@ -46,6 +47,7 @@ class Protection(Struct, frozen=True, kw_only=True):
     why: str
     todo: str = ""  # what to do if it is not on
     required: bool = False  # isolation "namespace" does not work without it
+    tenants: bool = False  # tenants who do not trust each other need it, too (`required` ones go without saying)
 
 
 def probe(*, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> list[Protection]:
@@ -62,10 +64,12 @@ def probe(*, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> list[Pro
         _seccomp(said["seccomp"], said["jail"]),
         _no_new_privs(said["no_new_privs"]),
         _landlock(said["landlock"]),
+        _descriptors(refuses_descriptors()),
         *_cgroups(),
         _swap(proc),
         _core_dumps(proc / "sys"),
         _neighbours(sysfs),
+        _processor(sysfs),
     ]
 
 
@@ -161,7 +165,16 @@ def _landlock(refused: str) -> Protection:
         state="off" if refused else "on",
         why=refused or "builds connect to the TCP ports of package indexes only, and not to this server",
         todo="boot a kernel of 6.7 or newer with lsm=landlock,...; until then, build only code you trust" if refused else "",
+        tenants=True,
     )
+
+
+def _descriptors(refused: bool) -> Protection:
+    what = "the server takes no descriptor from an instance, which could block it when it lets go of it"
+    if refused:
+        return Protection(name="descriptors", state="on", why=what, tenants=True)
+    why = "before Linux 6.16 the server cannot refuse them; functions are denied SO_LINGER, the one way known to make use of it"
+    return Protection(name="descriptors", state="weaker", why=why, todo="boot a kernel of 6.16 or newer", tenants=True)
 
 
 def _cgroups() -> Iterator[Protection]:
@@ -182,6 +195,7 @@ def _cgroups() -> Iterator[Protection]:
             state="on" if has else "off",
             why=f"{why} ({what})" if has else f"no such control group ({what}): {lost}",
             todo="" if has else todo,
+            tenants=True,
         )
 
 
@@ -220,6 +234,20 @@ def _neighbours(sysfs: Path) -> Protection:
     why = f"{' and '.join(open_)}: a function may learn by timing what its neighbours do"
     todo = "for tenants who do not trust each other: echo off > /sys/devices/system/cpu/smt/control; echo 2 > /sys/kernel/mm/ksm/run"
     return Protection(name="side channels", state="weaker", why=why, todo=todo)
+
+
+def _processor(sysfs: Path) -> Protection:
+    """What the kernel says of the leaks it knows in this processor."""
+    folder = sysfs / "devices/system/cpu/vulnerabilities"
+    bare = sorted(file.name for file in folder.glob("*") if _text(file).startswith("Vulnerable"))
+    if not bare:
+        return Protection(
+            name="processor leaks", state="on", why="the kernel mitigates all that it knows of (Spectre, MDS ...)"
+        )
+    why = f"not mitigated: {', '.join(bare)}"
+    return Protection(
+        name="processor leaks", state="weaker", why=why, todo="update kernel and microcode; boot without mitigations=off"
+    )
 
 
 def _text(path: Path) -> str:

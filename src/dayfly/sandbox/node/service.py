@@ -27,6 +27,7 @@ from .zygotes import Zygote
 
 SPARE_MEMORY_MB = 1 << 20  # no limit, while only our own code runs
 GROUPS = 8  # control groups kept ready of each kind: as many as start at a time
+MAX_ZYGOTES = 64  # beyond them, one without children ends for each that starts; some 10 MB each
 SLOW_SERVER = 8 << 20  # bytes a server may leave unread before logs wait
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -44,9 +45,10 @@ class Agent:
         self._clock = clock
         self._server: Link[m.Request] | None = None
         self._server_pid = 0
+        self._tenants = False  # whether namespaces have zygotes of their own
         self._grace_timer: Timer | None = None
         self._instances: dict[str, Instance] = {}
-        self._zygotes: dict[Interpreter, Zygote] = {}
+        self._zygotes: dict[tuple[Interpreter, str], Zygote] = {}  # by interpreter and the namespace it is for; "": for all
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._spares = Spares(clock, self._make_spare)
@@ -93,7 +95,7 @@ class Agent:
             reason = f"this node agent speaks version {m.VERSION} and isolates by {isolation}: it makes room"
             self.shut_down()
         else:
-            self._server, self._server_pid = link, hello.pid
+            self._server, self._server_pid, self._tenants = link, hello.pid, hello.tenants
             if self._grace_timer is not None:
                 self._grace_timer.cancel()
                 self._grace_timer = None
@@ -171,7 +173,7 @@ class Agent:
                     self._uids.give_back(uid)
                     return
             interpreter, start = self._planner.instance(spec, uid)
-            zygote = self._zygote(interpreter)
+            zygote = self._zygote(interpreter, spec.namespace)
             instance.start(zygote, start, self._ready_group(spec))
         except (CannotStart, OSError) as error:
             self._uids.give_back(uid)
@@ -258,17 +260,31 @@ class Agent:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    def _zygote(self, interpreter: Interpreter) -> Zygote:
-        zygote = self._zygotes.get(interpreter)
+    def _zygote(self, interpreter: Interpreter, namespace: str = "") -> Zygote:
+        """One that runs; where tenants do not trust each other, one that no other namespace has, since all forks of a zygote share
+        its hash seed and its address layout."""
+        key = (interpreter, namespace if self._tenants else "")
+        zygote = self._zygotes.pop(key, None)
         if zygote is None:
+            if len(self._zygotes) >= MAX_ZYGOTES:
+                self._retire_zygote()
             planner = self._planner
             zygote = Zygote(interpreter, planner.template(interpreter), planner.modules(interpreter), self._zygote_lost)
-            self._zygotes[interpreter] = zygote
+        self._zygotes[key] = zygote  # the last is the one used last
         return zygote
 
+    def _retire_zygote(self) -> None:
+        """End the one without children that was not used for longest. Those with children are bounded as instances are."""
+        for key, zygote in self._zygotes.items():
+            if not zygote.busy:
+                del self._zygotes[key]
+                task = asyncio.create_task(zygote.close())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+
     def _zygote_lost(self, zygote: Zygote) -> None:
-        if self._zygotes.get(zygote.interpreter) is zygote:
-            del self._zygotes[zygote.interpreter]
+        self._zygotes = {key: other for key, other in self._zygotes.items() if other is not zygote}
 
     def _group(self, name: str, memory_mb: int, cpu: float, pids: int) -> Group | None:
         if self._cgroups is None:

@@ -99,6 +99,11 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def busy(self) -> bool:
+        """Whether it has children."""
+        return bool(self._children)
+
     def start(
         self,
         child: Child,
