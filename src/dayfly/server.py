@@ -25,10 +25,12 @@ import uvloop
 from . import actions as a
 from .api.app import create_app
 from .api.calls import NATIVE_CALLS
-from .auth import seal
 from .auth.gate import Gate
 from .auth.keys import Keys
 from .auth.policy import Authority
+from .auth.rotation import Rotation
+from .auth.seal import load as load_seal
+from .auth.seal import new_key
 from .auth.signed import Signer
 from .auth.tokens import Keyring, load_or_create
 from .build.builder import Builder
@@ -67,6 +69,7 @@ from .registry.documents import Documents
 from .registry.functions import Functions
 from .registry.namespaces import Namespaces
 from .registry.registry import Registry
+from .registry.secrets import Secrets
 from .registry.view import RegistryView
 from .sandbox.node.client import NodeSandbox
 from .sandbox.node.interpreters import find as find_interpreters
@@ -113,11 +116,11 @@ class Server:
             tenants=settings.multi_tenant,
         )
         self.keyring = Keyring(now=self.clock.now)
-        self.seal = seal.load(data / "key")
-        self.keyring.signer = Signer(self.seal.derive("tokens"), now=self.clock.now, holds=self.keyring.holds, runs=self._runs)
+        self.seal = load_seal(data / "key")
         self.keys = Keys(self.store, self.seal, self.keyring, self.registry.namespaces, self.clock)
-        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._secret_changed, self._namespace_gone)
-        self.pool = Pool(self.sandbox, self.clock, self.namespaces.environment, settings.bounds())
+        self.secrets = Secrets(self.store, self.registry, self.seal, self.clock, self._secret_changed)
+        self.namespaces = Namespaces(self.store, self.registry, self.clock, self._namespace_gone)
+        self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds())
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.eventing = Eventing(
@@ -135,7 +138,7 @@ class Server:
             self.registry,
             self.packages,
             Builder(self.packages, self.sandbox, find_interpreters(), machine=Machine(closed=self._closed_to_builds)),
-            self.namespaces.require_secrets,
+            self.secrets.require,
             lambda revision: warm(self.pool, revision),
             self._reach,
             self.clock,
@@ -190,9 +193,10 @@ class Server:
             a.PutNamespace: namespaces.put,
             a.ListNamespaces: namespaces.list,
             a.DeleteNamespace: namespaces.delete,
-            a.PutSecret: namespaces.put_secret,
-            a.ListSecrets: namespaces.secrets,
-            a.DeleteSecret: namespaces.delete_secret,
+            a.PutSecret: self.secrets.put,
+            a.ListSecrets: self.secrets.list,
+            a.DeleteSecret: self.secrets.delete,
+            a.RotateSecretKey: Rotation(self.store, self.seal, self.settings.data / "key").rotate,
             a.GetUsage: history.usage,
             a.ListInstances: history.instances,
             a.CreateKey: keys.create,
@@ -214,6 +218,9 @@ class Server:
         await self.store.open()
         await self.registry.load()
         await self.namespaces.load()
+        await self.secrets.load()
+        signing = bytes.fromhex(await self.secrets.own("signing", lambda: new_key().hex()))
+        self.keyring.signer = Signer(signing, now=self.clock.now, holds=self.keyring.holds, runs=self._runs)
         await self.documents.load()
         await self.keys.load()
         await self.recorder.open()
@@ -332,6 +339,7 @@ class Server:
 
     def _namespace_gone(self, namespace: str) -> None:
         self.documents.forget(namespace)
+        self.secrets.forget(namespace)
         self.keys.forget(namespace)
 
     def _secret_changed(self, namespace: str, name: str) -> None:

@@ -84,7 +84,7 @@ def test_every_action_but_the_call_is_reachable():
 def test_every_field_of_the_action_can_be_said(endpoint):
     said = {*endpoint.path_parameters, *endpoint.query, endpoint.upload, "profile"}
     said |= {field.name for field in msgspec.structs.fields(endpoint.body)} if endpoint.body else set()
-    implied = {"listNamespaces": {"namespace"}, "readInvocationLogs": {"function"}, "listAsyncConfigs": {"function"}}.get(endpoint.operation_id, set())
+    implied = {"listNamespaces": {"namespace"}, "rotateSecretKey": {"namespace"}, "readInvocationLogs": {"function"}, "listAsyncConfigs": {"function"}}.get(endpoint.operation_id, set())
     assert set(endpoint.action.__struct_fields__) <= said | implied
 
 

@@ -44,7 +44,7 @@ class FakePlatform(FakeEvents):
         if self.fails is not None:
             error, self.fails = self.fails, None
             raise error
-        if not isinstance(action, a.PutNamespace | a.ListNamespaces) and action.namespace not in self.namespaces:
+        if not isinstance(action, a.PutNamespace | a.ListNamespaces | a.RotateSecretKey) and action.namespace not in self.namespaces:
             raise NotFound(f"There is no namespace {action.namespace!r}.")
         return getattr(self, type(action).__name__)(action)
 
@@ -94,6 +94,9 @@ class FakePlatform(FakeEvents):
         )
         self.keys[key.id] = key
         return NewKey(key=key, secret="dft_" + "x" * 43)
+
+    def RotateSecretKey(self, action: a.RotateSecretKey) -> int:
+        return len(self.secrets)
 
     def CreateToken(self, action: a.CreateToken) -> NewToken:
         return NewToken(token="dfs_x.y", expires=NOW + action.ttl_s)

@@ -79,9 +79,3 @@ def test_what_is_no_key_is_refused_without_repeating_it(text: str, tmp_path: Pat
         load(tmp_path / "key")
     assert "openssl" in refusal.value.hint
     assert len(text) < 3 or text not in str(refusal.value)
-
-
-def test_purposes_have_keys_of_their_own() -> None:
-    seal = Seal([new_key()])
-    assert seal.derive("a") != seal.derive("b")
-    assert seal.derive("a") not in (seal.keys[0], Seal([new_key()]).derive("a"))

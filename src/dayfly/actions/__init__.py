@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from ..model.call import Status
 from ..model.function import Callers, Config, Function, Revision, Target
-from ..model.identity import KeyKind, Role
+from .access import *  # noqa: F403 - what its __all__ names
 from .base import Action as Action
 from .base import Page as Page
 from .eventing import *  # noqa: F403 - what its __all__ names
@@ -220,37 +220,6 @@ class ListInstances(Action, frozen=True, kw_only=True):
     """-> Page of model.instance.InstanceInfo"""
 
     function: str = ""
-
-
-# --- who may do what -----------------------------------------------------------------------------------------------------
-
-
-class CreateKey(Action, frozen=True, kw_only=True):
-    """Let somebody in, with these roles in the namespace (`*`: in all). -> model.identity.NewKey, with the secret this one time"""
-
-    name: str
-    roles: tuple[Role, ...] = (Role.DEPLOYER,)
-    elsewhere: dict[str, tuple[Role, ...]] = field(default_factory=dict)  # roles in other namespaces
-    kind: KeyKind = KeyKind.TOKEN
-    ttl_s: float = 0.0  # 0: until it is revoked
-
-
-class CreateToken(Action, frozen=True, kw_only=True):
-    """A token for a short while, which allows no more than the asking identity may do and ends with its key.
-    -> model.identity.NewToken"""
-
-    roles: tuple[Role, ...] = (Role.INVOKER,)
-    ttl_s: float = 900.0
-
-
-class ListKeys(Action, frozen=True, kw_only=True):
-    """Keys with a role in the namespace, by name; with `*`, those with a role everywhere. -> Page of model.identity.Key"""
-
-
-class RevokeKey(Action, frozen=True, kw_only=True):
-    """Let nobody in with this key any more, from now on. Who owns any namespace that it opens may do so. -> None"""
-
-    id: str
 
 
 # --- what dialects keep --------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ..actions import DeleteSecret, ListSecrets, Page, PutSecret
+from ..actions import DeleteSecret, ListSecrets, Page, PutSecret, RotateSecretKey
+from ..errors import Unavailable
 from ..model.package import SecretInfo
-from .endpoint import NAMESPACE, Endpoint
+from .endpoint import NAMESPACE, V1, Endpoint
 from .query import SECRET_NAME
 
 
@@ -18,7 +19,23 @@ class SecretBody(Struct, kw_only=True, forbid_unknown_fields=True):
 
 _ONE = NAMESPACE + "/secrets/{name}"
 
+
+class Rotated(Struct, kw_only=True):
+    """How many values were encrypted anew."""
+
+    values: int
+
+
 ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path=V1 + "/secrets/rotate-key",
+        summary="Encrypt all secrets anew, with a new key",
+        action=RotateSecretKey,
+        gives=Rotated,
+        view=lambda count: Rotated(values=count),
+        raises=(Unavailable,),
+    ),
     Endpoint(
         method="GET",
         path=NAMESPACE + "/secrets",

@@ -110,6 +110,7 @@ _OWNS = frozenset(
         a.ListKeys,
         a.PutNamespace,
         a.RevokeKey,
+        a.RotateSecretKey,
     }
 )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import os
 from collections.abc import Sequence
 from hashlib import sha256
@@ -68,10 +67,6 @@ class Seal:
     def current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
         return sealed[:_HEAD] == _VERSION + _name(self.keys[0])
-
-    def derive(self, purpose: str) -> bytes:
-        """A key of its own for another purpose; it changes when the first key does."""
-        return hmac.digest(self.keys[0], purpose.encode(), "sha256")
 
 
 def load(path: Path) -> Seal:

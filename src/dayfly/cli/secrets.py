@@ -66,6 +66,18 @@ def list_secrets(session: Session, output: str) -> None:
     )
 
 
+@secret.command("rotate-key", epilog="\b\nExamples:\n  dayfly secret rotate-key")
+@connected
+def rotate_key(session: Session) -> None:
+    """Encrypt all secrets of the server anew, with a new key.
+
+    The old key is dropped: back up the file `key` of the data folder again. Where keys come from DAYFLY_SECRET_KEY, start
+    the server with the new one before the old one (NEW,OLD), rotate, and leave the old one out from then on.
+    """
+    answer = session.client.request("POST", "/v1/secrets/rotate-key")
+    note(f"{answer['values']} values are encrypted with the new key.")
+
+
 @secret.command("rm", epilog="\b\nExamples:\n  dayfly secret rm db-password")
 @click.argument("name")
 @connected

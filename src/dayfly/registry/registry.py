@@ -106,6 +106,11 @@ class Registry:
         hint = f"The namespace has: {_few(sorted(known))}." if known else "Deploy it: dayfly deploy PATH --name NAME."
         return NotFound(f"there is no function {function[:100]!r} in the namespace {namespace[:100]!r}", hint=hint)
 
+    def require_namespace(self, name: str) -> None:
+        """Raises NotFound if it does not exist."""
+        if name not in self.namespaces:
+            raise NotFound(f"there is no namespace {name[:100]!r}", hint="See: dayfly namespace ls")
+
     def profile(self, name: str) -> Profile:
         """The profile of that name; the native one if a dialect is not installed any more."""
         return self.profiles.get(name, NATIVE)

@@ -10,5 +10,8 @@ SELECT id, body, digest, sealed FROM keys ORDER BY id;
 -- name: key_one
 SELECT id, body, digest, sealed FROM keys WHERE id = :id;
 
+-- name: key_reseal
+UPDATE keys SET sealed = :new WHERE id = :id AND sealed = :old;
+
 -- name: key_delete
 DELETE FROM keys WHERE id = :id;

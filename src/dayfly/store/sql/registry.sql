@@ -40,8 +40,8 @@ DELETE FROM revisions WHERE namespace = :namespace AND function = :function AND 
 DELETE FROM revisions WHERE namespace = :namespace AND function = :function;
 
 -- name: secret_put
-INSERT INTO secrets (namespace, name, value, updated) VALUES (:namespace, :name, :value, :updated)
-ON CONFLICT (namespace, name) DO UPDATE SET value = excluded.value, updated = excluded.updated;
+INSERT INTO secrets (namespace, name, value, updated, sealed) VALUES (:namespace, :name, :value, :updated, 1)
+ON CONFLICT (namespace, name) DO UPDATE SET value = excluded.value, updated = excluded.updated, sealed = 1;
 
 -- name: secret_delete
 DELETE FROM secrets WHERE namespace = :namespace AND name = :name;
@@ -49,5 +49,11 @@ DELETE FROM secrets WHERE namespace = :namespace AND name = :name;
 -- name: secrets_of
 SELECT name, updated FROM secrets WHERE namespace = :namespace ORDER BY name;
 
--- name: secret_values
-SELECT name, value FROM secrets WHERE namespace = :namespace ORDER BY name;
+-- name: secrets_all
+SELECT namespace, name, value, updated, sealed FROM secrets ORDER BY namespace, name;
+
+-- name: secret_reseal
+UPDATE secrets SET value = :new WHERE namespace = :namespace AND name = :name AND value = :old;
+
+-- name: secrets_delete
+DELETE FROM secrets WHERE namespace = :namespace;
