@@ -179,6 +179,7 @@ class Server:
             a.FollowLogs: history.follow_logs,
             a.PutPackage: self._put_package,
             a.PutFunction: self.deployer.put,
+            a.ReadPackage: self._read_package,
             a.GetFunction: functions.get,
             a.ListFunctions: functions.list,
             a.DeleteFunction: functions.delete,
@@ -346,6 +347,11 @@ class Server:
         for group in list(self.pool.groups.values()):
             if group.revision.namespace == namespace and name in group.config.secrets.values():
                 group.recycle()
+
+    async def _read_package(self, action: a.ReadPackage) -> dict[str, bytes]:
+        route = self.registry.route(action.namespace, action.name)
+        revision = self.registry.resolve(action.namespace, action.name, str(action.revision or route.function.latest))
+        return await asyncio.to_thread(self.packages.read, revision.artifact.digest)
 
     async def _put_package(self, action: a.PutPackage) -> Package:
         return await self.packages.put(action.data, action.filename)

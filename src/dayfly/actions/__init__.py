@@ -86,6 +86,13 @@ class PutPackage(Action, frozen=True, kw_only=True):
     filename: str = "package.zip"
 
 
+class ReadPackage(Action, frozen=True, kw_only=True):
+    """The code of a revision, as it was handed over. -> dict of path to content (bytes)"""
+
+    name: str
+    revision: int = 0  # 0: the newest
+
+
 class PutFunction(Action, frozen=True, kw_only=True):
     """Create a function or give it a new revision, and send all traffic there. -> Deployed
 
@@ -98,6 +105,7 @@ class PutFunction(Action, frozen=True, kw_only=True):
     labels: dict[str, str] = field(default_factory=dict)
     profile: str = "native"
     publish: bool = True  # False: make the revision but leave the traffic as it is
+    trial: bool = True  # False: do not start an instance first; code that does not load shows with the first call
 
 
 class GetFunction(Action, frozen=True, kw_only=True):

@@ -30,3 +30,6 @@ class Invoke(Struct, kw_only=True):
     attempt: int = 1
     delay_s: float = 0.0  # asynchronous only: not before this many seconds from now
     client: str = ""  # contract-specific extra, opaque to the core (Lambda's client context, ...)
+    owner: str = ""  # namespace on whose account it runs and whose records tell of it; empty: the function's own
+    note: str = ""  # kept with the record, opaque to the core
+    wait_s: float = 0.0  # synchronous only: then its caller gets a Result with status 202, and the call goes on. 0: to its end

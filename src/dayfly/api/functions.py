@@ -23,6 +23,7 @@ class FunctionBody(Struct, kw_only=True, forbid_unknown_fields=True):
     config: Config = Config()
     labels: Annotated[dict[Label, Label], Meta(max_length=64)] = {}
     publish: Annotated[bool, Meta(description="false: make the revision but leave the traffic as it is")] = True
+    trial: Annotated[bool, Meta(description="false: do not load the code once before it gets traffic")] = True
 
 
 class TrafficBody(Struct, kw_only=True, forbid_unknown_fields=True, rename={"traffic": "targets"}):

@@ -53,6 +53,7 @@ _READS = frozenset(
         a.ListRevisions,
         a.ListSecrets,
         a.ListTriggers,
+        a.ReadPackage,
         a.ReadLogs,
     }
 )
@@ -127,7 +128,7 @@ def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     kind = type(action)
     if kind is a.ListNamespaces:
         return any(kind in ROLES[role] for roles in identity.grants.values() for role in roles)
-    namespaces = [action.namespace]
+    namespaces = [action.owner or action.namespace if isinstance(action, a.Invoke) else action.namespace]
     if isinstance(action, a.CreateToken):  # nobody gives what they do not have
         mine: frozenset[type] = frozenset().union(*(ROLES[role] for role in identity.roles(action.namespace)))
         return kind in mine and bool(action.roles) and all(ROLES[role] <= mine for role in action.roles)

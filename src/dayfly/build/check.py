@@ -25,7 +25,7 @@ def check(folder: Path, config: Config, *, installed: bool) -> list[BuildFailed]
     """
     if config.runtime == "provided":
         _check_bootstrap(folder)
-    elif config.contract == "dayfly":
+    elif config.runtime != "sequence" and config.contract == "dayfly":
         if not valid_handler(config.handler):
             raise BuildFailed(
                 f"the handler {config.handler!r} is not of the form MODULE.FUNCTION",

@@ -99,6 +99,11 @@ class PackageStore:
             known = self._remember(Package(digest=digest, size=sum(sizes), files=len(sizes), created=False))
         return known
 
+    def read(self, digest: str) -> dict[str, bytes]:
+        """The files of a package by path. Raises NotFound."""
+        folder = self.path(digest)
+        return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
     def scratch(self) -> Path:
         """A fresh private folder for something half-made. Whoever asks removes it."""
         folder = self.root / "scratch" / uuid.uuid4().hex

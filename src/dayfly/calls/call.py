@@ -17,6 +17,7 @@ from ..actions import Invoke
 from ..errors import BadResponse, Cancelled, DayflyError, InstanceDied, TimedOut, Unavailable
 from ..model.call import FunctionError, Invocation, Result, Status, Timings
 from ..model.function import Flavour, Revision
+from ..model.profile import Profile
 from ..sandbox.port import ResponseHead
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Call:
     """See the module's text. Made by `Dispatcher.begin`."""
 
     __slots__ = (
+        "_answer",
         "_assigned",
         "_body_done",
         "_cold",
@@ -82,6 +84,7 @@ class Call:
         self._upload: list[bytes] | None = None
         self._drained: Callable[[], None] | None = None
         self._http_status = 0
+        self._answer = b""
         self._stream = 0
         self._cold = False
         self._queued = dispatcher.clock.monotonic()
@@ -255,6 +258,7 @@ class Call:
         )
         self.client.on_result(result)
         if end:
+            self._answer = body
             self._finish(Status.OK, timings, head.status)
 
     def on_data(self, data: bytes, end: bool) -> None:
@@ -349,7 +353,7 @@ class Call:
         self.dispatcher.record(
             Invocation(
                 invoke.invocation,
-                invoke.namespace,
+                invoke.owner or invoke.namespace,
                 invoke.function,
                 revision.number,
                 invoke.mode,
@@ -367,5 +371,12 @@ class Call:
                 http_status,
                 kind,
                 message[:1024],
+                kept_answer(self._answer, self.dispatcher.routes.profile(revision.profile)),
+                invoke.note,
             )
         )
+
+
+def kept_answer(body: bytes, profile: Profile) -> str:
+    """What the record keeps of an answer."""
+    return body.decode("utf-8", "replace") if profile.keep_answers and len(body) <= profile.response_limit else ""

@@ -126,7 +126,7 @@ def rejected(invoke: Invoke, revision: Revision, error: DayflyError, now: float)
     """The record of a call that user code never saw."""
     return Invocation(
         id=invoke.invocation,
-        namespace=invoke.namespace,
+        namespace=invoke.owner or invoke.namespace,
         function=invoke.function,
         revision=revision.number,
         mode=invoke.mode,
@@ -141,6 +141,7 @@ def rejected(invoke: Invoke, revision: Revision, error: DayflyError, now: float)
         http_status=error.status,
         error_type=error.kind,
         error_message=error.detail[:1024],
+        note=invoke.note,
     )
 
 

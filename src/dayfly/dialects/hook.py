@@ -30,6 +30,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from ..actions import Invoke
 from ..errors import DayflyError
 from ..model.document import Document
 from ..model.function import Function, Revision
@@ -119,6 +120,7 @@ class Route(Struct, frozen=True, kw_only=True):
     handle: Handle | None = None
     fast: bool = False
     streams: bool = False
+    own: bool = False  # on the dialect's own listener only, where nobody else wants that path
 
     def __post_init__(self) -> None:
         translates = self.decode is not None and self.encode is not None
@@ -132,6 +134,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
     fault: Fault
     authenticate: Authenticate | None = None
+    # Completes, in place, a call of one of its functions that the core makes by itself (a step of a sequence): names that lead
+    # elsewhere, parameters that are bound to them.
+    address: Callable[[Invoke], None] | None = None
 
 
 class Mount(Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
     extra: str = ""  # of the package, if the dialect needs more than the base installation
 
 
-BUILT_IN: tuple[BuiltIn, ...] = ()
+BUILT_IN: tuple[BuiltIn, ...] = (BuiltIn(name="openwhisk", module="dayfly.dialects.openwhisk", port=3233, prefixes=("",)),)
 
 
 def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:

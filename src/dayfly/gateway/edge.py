@@ -130,7 +130,11 @@ class Edge:
         self._credentials = gate.credentials
         self.limits = limits
         self.perform = perform
-        mine = [(mount, Router(mount.dialect.routes)) for mount in mounts if mount.listener == listener]
+        mine = [
+            (mount, Router(route for route in mount.dialect.routes if listener or not route.own))
+            for mount in mounts
+            if mount.listener == listener
+        ]
         # The most particular mount first: by host, then by the length of the prefix.
         mine.sort(key=lambda pair: (not pair[0].hosts, -len(pair[0].prefix)))
         self._mounts = mine

@@ -39,6 +39,7 @@ class Exchange:
         "_identity",
         "_invoke",
         "_size",
+        "_timer",
         "answered",
         "complete",
         "current",
@@ -68,6 +69,7 @@ class Exchange:
         self._identity: Identity | None = None
         self._chunked = False
         self._head_sent = False
+        self._timer: asyncio.TimerHandle | None = None  # how long the client wants to wait
 
     # --- the request ----------------------------------------------------------------------------------------------
 
@@ -156,6 +158,8 @@ class Exchange:
             self._invoke = invoke
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
                 self._call = dispatch.begin(invoke, self, self._identity, True)
+                if invoke.wait_s and not self.answered:
+                    self._timer = asyncio.get_running_loop().call_later(invoke.wait_s, self._waited, invoke)
             else:
                 self.protocol.spawn(self._slowly(invoke, self._identity))
         except DayflyError as error:
@@ -163,6 +167,11 @@ class Exchange:
         except Exception as error:  # a fault of ours must not take the connection's parser down
             self.protocol.logger.exception("a call could not be begun")
             self.on_failure(Internal(f"{type(error).__name__} while the call was begun"))
+
+    def _waited(self, invoke: Invoke) -> None:
+        """The caller has waited long enough. The call goes on; what becomes of it is in its record."""
+        if not self._head_sent:
+            self.on_result(Result(invocation=invoke.invocation, status=202))
 
     async def _slowly(self, invoke: Invoke, identity: Identity) -> None:
         """Calls that go to the disk first: asynchronous ones, and those with an idempotency key."""
@@ -256,6 +265,8 @@ class Exchange:
 
     def _done(self) -> None:
         self.answered = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._call = None  # it knows us: a cycle, and the garbage collector would be all that frees either
         if self.current:
             self.protocol.finished(self)

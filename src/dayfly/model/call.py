@@ -99,3 +99,5 @@ class Invocation(Struct, frozen=True):
     http_status: int = 0
     error_type: str = ""
     error_message: str = ""
+    answer: str = ""  # the whole answer, where the function's profile keeps answers
+    note: str = ""  # what a dialect wants to remember of the call

@@ -32,7 +32,9 @@ class Isolation(enum.StrEnum):
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weakref=True):
     """Everything about a revision but its code. Immutable; two equal configurations are one revision."""
 
-    runtime: Annotated[str, Meta(max_length=32, description="python3.8 ... python3.13, nodejs or provided")] = "python3.11"
+    runtime: Annotated[str, Meta(max_length=32, description="python3.8 ... python3.13, nodejs, provided or sequence")] = (
+        "python3.11"
+    )
     handler: Annotated[str, Meta(max_length=256, description="MODULE.FUNCTION; empty for `provided`")] = "handler.handler"
     flavour: Flavour = Flavour.EVENT
     contract: Annotated[str, Meta(max_length=64, description="how user code is called; `dayfly` is our own")] = "dayfly"
@@ -49,6 +51,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weak
     pids: Annotated[int, Meta(ge=4, le=32768, description="processes and threads of one instance")] = 128
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="calls one instance runs at the same time")] = 1
     isolation: Isolation = Isolation.SHARED
+    steps: Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=1000)] = ()  # of runtime `sequence`:
+    # NAMESPACE/FUNCTION, called one after the other, each with the answer of the one before
+    conductor: Annotated[bool, Meta(description="its answers say which function is called next")] = False
     min_instances: Annotated[int, Meta(ge=0, le=10000)] = 0
     max_instances: Annotated[int, Meta(ge=1, le=10000)] = 100
 

@@ -28,6 +28,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     log_format: str = "text"  # or json
     as_is: bool = False  # code is taken as it comes: not checked, nothing installed for it, not tried before it gets calls
+    keep_answers: bool = False  # answers of all calls stay with their records, up to `response_limit`
 
 
 NATIVE = Profile(name="native", payload_limit=UNBOUNDED, async_payload_limit=UNBOUNDED)

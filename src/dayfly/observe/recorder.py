@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from ..clock import Clock, Timer
 from ..model.call import Invocation
 from ..model.usage import PriceSheet, Usage
@@ -27,6 +29,7 @@ PRUNE_IDLE: Final = 60.0  # seconds
 BITE: Final = 1000  # rows deleted in one go at most
 
 KEEP_ROWS: Final = 1_000_000
+HELD: Final = 64 << 20  # characters of answers that wait for the disk; beyond it records are kept without theirs
 KEEP_SECONDS: Final = 7 * 86400.0
 
 Observer = Callable[[Sequence[Invocation]], None]
@@ -46,6 +49,7 @@ class Recorder:
         self._since_prune = 0  # slices
         self._prune_timer: Timer | None = None
         self.dropped = 0  # records whose detail was given up
+        self._held = 0  # characters of answers in records that wait for the disk
 
     async def open(self) -> None:
         """To be awaited before the first record."""
@@ -68,6 +72,11 @@ class Recorder:
         """Remember a call that has ended."""
         if len(call.error_message) > records.MESSAGE_LIMIT:
             call = records.clipped(call)
+        if call.answer:
+            self._held += len(call.answer)
+            if self._held > HELD:
+                self._held -= len(call.answer)
+                call = replace(call, answer="")
         self._slices.add(call)
 
     async def flush(self) -> None:
@@ -87,11 +96,23 @@ class Recorder:
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
             statements.append(self._prune())
-        self._store.write_behind(*statements, done=done)
+        self._store.write_behind(*statements, done=self._letting_go(batch, done))
         self._show(batch)
+
+    def _letting_go(self, batch: list[Invocation], done: Callable[[], None]) -> Callable[[], None]:
+        size = sum([len(call.answer) for call in batch])
+        if not size:
+            return done
+
+        def written() -> None:
+            self._held -= size
+            done()
+
+        return written
 
     def _spill(self, batch: list[Invocation]) -> None:
         self._carried.add(batch)
+        self._held -= sum([len(call.answer) for call in batch])
         self.dropped += len(batch)
         self._show(batch)
 

@@ -105,7 +105,7 @@ class Deployer:
         else:
             revision = known
         moves = route is not None and action.publish and route.function.traffic != (Target(revision.number),)
-        if not as_is and (known is None or moves):
+        if action.trial and not as_is and (known is None or moves):
             try:
                 await self._warm(revision)
             except DayflyError:
@@ -196,7 +196,9 @@ def check_config(config: Config, profile: Profile) -> None:
         raise BadInput(f"timeout_s {config.timeout_s:g} is more than {profile.max_timeout_s:g}")
     if config.memory_mb > profile.max_memory_mb:
         raise BadInput(f"memory_mb {config.memory_mb} is more than {profile.max_memory_mb}")
-    if config.runtime not in ("nodejs", "provided") and not re.match(r"python3\.(8|9|1[0-3])\Z", config.runtime):
+    if bool(config.steps) != (config.runtime == "sequence"):
+        raise BadInput("steps belong to the runtime `sequence`, and it to them")
+    if config.runtime not in ("nodejs", "provided", "sequence") and not re.match(r"python3\.(8|9|1[0-3])\Z", config.runtime):
         raise BadInput(f"there is no runtime {config.runtime!r}", hint="Use python3.8 ... python3.13, nodejs or provided.")
     reserved = [name for name in (*config.env, *config.secrets) if name.startswith("DAYFLY_")]
     if reserved:

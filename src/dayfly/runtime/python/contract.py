@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 
+from . import whisk
 from .context import Context
 from .errors import LoadFailed
 from .request import Request
@@ -85,7 +86,11 @@ def _http_invoke(handler: Callable[[Any, Context], Any], work: dict[str, Any]) -
     return invoke
 
 
-CONTRACTS: dict[str, Callable[[dict[str, Any]], Entry]] = {"dayfly": _dayfly}
+def _whisk(work: dict[str, Any]) -> Entry:
+    return Entry(whisk.load(work), False, False)
+
+
+CONTRACTS: dict[str, Callable[[dict[str, Any]], Entry]] = {"dayfly": _dayfly, "whisk": _whisk}
 
 
 def find(handler: str, root: str) -> Callable[[Any, Context], Any]:

@@ -1,0 +1,257 @@
+"""Activations: the records of calls, as OpenWhisk shows them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ... import actions as a
+from ...errors import NotFound
+from ...model.call import Invocation, Status, Timings
+from ...model.log import LogLine
+from ..hook import Do, Head, Params, Reply, View
+from . import entities as en
+from . import outcome as oc
+from .faults import BAD_ID, MISSING, Rejected, answer
+from .profile import LIMITS
+from .users import namespace_of, space, user
+
+_OPEN = (Status.QUEUED, Status.RUNNING)
+PAGE = 1000  # records that are read at a time
+
+
+class Activations:
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def listing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        namespace = self._namespace(head, params)
+        asked = en.query(head)
+        limit, skip = en.number(asked, "limit", "activations"), en.number(asked, "skip", "activations")
+        count, docs = en.flag(asked, "count"), en.flag(asked, "docs")
+        if count and docs:
+            raise Rejected(400, "The parameter 'docs' is not permitted with 'count'.")
+        name = asked.get("name", "")
+        if len(name.split("/")) > 2:
+            raise Rejected(
+                400,
+                "The query parameter 'name' was malformed:\n"
+                f"Parameter may be a 'simple' name or 'package-name/simple' name: {name}",
+            )
+        found = await self._found(
+            do, namespace, name, _epoch(asked, "since"), _epoch(asked, "upto"), None if count else skip + limit
+        )
+        if count:
+            return answer(head, {"activations": max(0, len(found) - skip)})
+        chosen = found[skip : skip + limit]
+        if docs:
+            return answer(head, [await self._whole(do, record) for record in chosen])
+        return answer(head, [self._summary(record) for record in chosen])
+
+    async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        namespace = self._namespace(head, params)
+        record = await self._record(do, namespace, params["id"])
+        what = params["what"].strip("/")
+        if what == "logs":
+            return answer(head, {"logs": await self._logs(do, record)})
+        if what == "result":
+            return answer(head, self._outcome(record).response())
+        if what:
+            raise Rejected(404, MISSING)
+        return answer(head, await self._whole(do, record))
+
+    def _namespace(self, head: Head, params: Params) -> str:
+        who = user(head)
+        namespace = en.resolve_namespace(params["ns"], who)
+        if not who.may(namespace):
+            raise en.forbidden(f"{namespace}")
+        return namespace
+
+    async def _record(self, do: Do, namespace: str, identifier: str) -> Invocation:
+        if len(identifier) != 32:
+            raise Rejected(400, f"Activation id length is {len(identifier)} but must be 32.")
+        if not re.fullmatch(r"[0-9a-f]{32}", identifier):
+            raise Rejected(400, BAD_ID)
+        record: Invocation = await do(a.GetInvocation(namespace=space(namespace), id=identifier))
+        if record.status in _OPEN:
+            raise NotFound(identifier)
+        return record
+
+    async def _found(self, do: Do, namespace: str, name: str, since: float, upto: float, need: int | None) -> list[Invocation]:
+        found: list[Invocation] = []
+        cursor = ""
+        while need is None or len(found) < need:
+            page = await do(
+                a.ListInvocations(
+                    namespace=space(namespace), since=since, until=upto and upto + 0.001, limit=PAGE, cursor=cursor
+                )
+            )
+            found += [r for r in page.items if r.status not in _OPEN and (not name or _called(r, name))]
+            cursor = page.cursor
+            if not cursor:
+                break
+        return found
+
+    def _describe(self, record: Invocation) -> dict[str, Any]:
+        note = _note(record)
+        where = note.get("space") or record.namespace
+        document = self._view.document(where, en.ACTION, record.function)
+        revision = self._view.revision(where, record.function, str(record.revision)) if record.revision else None
+        default = "0.0.1"
+        if "trigger" in note:
+            return trigger_activation(record, note)
+        described = activation(
+            record.id,
+            namespace=namespace_of(record.namespace),
+            path=note.get("path") or f"{namespace_of(where)}/{record.function}",
+            body=document.body if document is not None else en.foreign(self._view, where, record.function, 1),
+            version=revision.config.env.get("__OW_ACTION_VERSION", default) if revision is not None else default,
+            start=record.started,
+            timings=record.timings,
+            cold=record.cold,
+            cause="" if note.get("fired") else record.cause,
+            timed_out=record.status is Status.TIMED_OUT,
+        )
+        if "logs" in note:  # of a composition
+            described["duration"] = note["duration"]
+            described["annotations"] = composed(described["annotations"], note, record)
+        return described
+
+    def _outcome(self, record: Invocation) -> oc.Outcome:
+        return oc.of_record(record, self._timeout(record), LIMITS.result)
+
+    def _timeout(self, record: Invocation) -> int:
+        where = _note(record).get("space") or record.namespace
+        revision = self._view.revision(where, record.function, str(record.revision)) if record.revision else None
+        return round(revision.config.timeout_s * 1000) if revision is not None else LIMITS.timeout[1]
+
+    def _summary(self, record: Invocation) -> dict[str, Any]:
+        return self._describe(record) | {"statusCode": self._outcome(record).code}
+
+    async def _whole(self, do: Do, record: Invocation) -> dict[str, Any]:
+        return self._describe(record) | {
+            "logs": await self._logs(do, record),
+            "response": self._outcome(record).response(),
+        }
+
+    async def _logs(self, do: Do, record: Invocation) -> list[str]:
+        note = _note(record)
+        if "logs" in note:
+            return list(note["logs"])
+        where = note.get("space") or record.namespace
+        lines: list[str] = []
+        cursor = ""
+        while True:
+            page = await do(
+                a.ReadLogs(namespace=where, function=record.function, invocation=record.id, limit=1000, cursor=cursor)
+            )
+            lines += [log_line(line) for line in page.items]
+            if len(page.items) < 1000:
+                return lines
+            cursor = page.cursor
+
+
+def _note(record: Invocation) -> dict[str, Any]:
+    return msgspec.json.decode(record.note) if record.note[:1] == "{" else {}
+
+
+def _called(record: Invocation, name: str) -> bool:
+    return record.function == name or ("/" not in name and record.function.rpartition("/")[2] == name)
+
+
+def _epoch(asked: dict[str, str], name: str) -> float:
+    text = asked.get(name, "")
+    if not text:
+        return 0.0
+    if not text.isdecimal() or len(text) > 14:
+        raise Rejected(
+            400, f"The query parameter '{name}' was malformed:\nParameter is not a valid value for epoch seconds: {text[:80]}"
+        )
+    return int(text) / 1000
+
+
+def log_line(line: LogLine) -> str:
+    """`2016-02-11T16:46:56.842065025Z  stdout: hello`"""
+    moment = datetime.fromtimestamp(line.time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+    stream = line.stream if line.stream in ("stdout", "stderr") else "stderr"
+    return f"{moment:<30} {stream}: {line.text}"
+
+
+def activation(
+    identifier: str,
+    *,
+    namespace: str,
+    path: str,
+    body: dict[str, Any],
+    version: str,
+    start: float,
+    timings: Timings,
+    cold: bool,
+    cause: str = "",
+    timed_out: bool = False,
+) -> dict[str, Any]:
+    """The record of a call without logs and response. `body` is what is said of the action; times in seconds."""
+    wait = round((timings.queue + max(0.0, timings.cold - timings.init)) * 1000)
+    init = round(timings.init * 1000) if cold else 0
+    run = init + max(0, round(timings.run * 1000))
+    started = round(start * 1000) + wait
+    limits = body["limits"]
+    annotations = [
+        {"key": "path", "value": path},
+        {"key": "waitTime", "value": wait},
+        {"key": "kind", "value": body["exec"]["kind"]},
+        {"key": "timeout", "value": timed_out},
+        {"key": "limits", "value": {name: limits[name] for name in ("concurrency", "logs", "memory", "timeout")}},
+    ]
+    if cold:
+        annotations.append({"key": "initTime", "value": init})
+    parts = path.split("/")
+    if len(parts) == 3 and parts[0] + "/" + parts[1] and body.get("binding"):
+        annotations.append({"key": "binding", "value": f"{parts[0]}/{parts[1]}"})
+    made = {
+        "activationId": identifier,
+        "annotations": annotations,
+        "duration": run,
+        "end": started + run,
+        "name": path.rpartition("/")[2],
+        "namespace": namespace,
+        "publish": False,
+        "start": started,
+        "subject": namespace,
+        "version": version,
+    }
+    if cause:
+        made["cause"] = cause
+        annotations.append({"key": "causedBy", "value": "sequence"})
+    return made
+
+
+def composed(annotations: list[dict[str, Any]], note: dict[str, Any], record: Invocation) -> list[dict[str, Any]]:
+    """The annotations of a sequence or composition."""
+    kept = [pair for pair in annotations if pair["key"] in ("path", "limits", "causedBy", "waitTime")]
+    for pair in kept:
+        if pair["key"] == "limits":
+            pair["value"] = pair["value"] | {"memory": note["memory"]}
+    made = [{"key": "topmost", "value": not record.cause}, *kept, {"key": "kind", "value": "sequence"}]
+    if note.get("conductor"):
+        made.append({"key": "conductor", "value": True})
+    return made
+
+
+def trigger_activation(record: Invocation, note: dict[str, Any]) -> dict[str, Any]:
+    """The record of a trigger that was fired."""
+    return {
+        "activationId": record.id,
+        "annotations": [{"key": "path", "value": f"{namespace_of(record.namespace)}/{record.function}"}],
+        "name": record.function,
+        "namespace": namespace_of(record.namespace),
+        "publish": False,
+        "start": round(record.started * 1000),
+        "end": 0,
+        "duration": 0,
+        "subject": namespace_of(record.namespace),
+        "version": note["trigger"],
+    }

@@ -1,0 +1,210 @@
+"""Calls of actions, on the fast lane: parameters merged, the record of the activation as the answer.
+
+A call with nothing to merge costs two look-ups in memory. Parameters come in the order package, binding, action, call: the last wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from ... import errors as e
+from ...actions import Invoke
+from ...model.call import Mode, Result, Timings
+from ...model.ids import id_time, new_id
+from ..hook import Head, Params, Reply, View
+from . import entities as en
+from . import outcome as oc
+from .activations import activation
+from .faults import MALFORMED, NOT_ALLOWED, Rejected, answer, fault
+from .profile import BLACKBOX, LIMITS
+from .users import User, namespace_of, user
+
+REMEMBERED = 4096  # actions whose merged parameters are kept
+_JSON = msgspec.json.Decoder()
+_EMPTY = (b"", b"{}")
+
+
+class Bound(msgspec.Struct):
+    """An action with its parameters merged."""
+
+    action: en.Action
+    parameters: dict[str, Any]
+    encoded: bytes
+    final: frozenset[str]  # nobody may give these
+    wants_key: bool
+
+
+class Calls:
+    """Also completes the calls that the core makes by itself, e.g. the steps of a sequence (`address`)."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._bound: dict[tuple[str, str], Bound] = {}
+
+    # --- from the wire ---------------------------------------------------------------------------------------------------
+
+    def decode(self, head: Head, params: Params, body: bytes) -> Invoke:
+        who = user(head)
+        namespace = en.resolve_namespace(params["ns"], who)
+        bound = self.find(who, namespace, unquote(params["name"]))
+        asked = en.query(head)
+        blocking = en.flag(asked, "blocking")
+        return self.invoke(
+            bound, who, self.payload(bound, body), mode=Mode.SYNC if blocking else Mode.ASYNC, wait_ms=_wait(asked)
+        )
+
+    def find(self, who: User | None, namespace: str, name: str) -> Bound:
+        """The action that somebody calls so. Raises errors.NotFound or Rejected."""
+        action = en.find_action(self._view, who, namespace, name)
+        key = (namespace, name)
+        known = self._bound.get(key)
+        if known is not None and all(a is b for a, b in zip(known.action.docs, action.docs, strict=False)):
+            return known
+        if action.body["exec"]["kind"] == BLACKBOX:
+            image = action.body["exec"].get("image", "")
+            raise Rejected(502, f"Failed to pull container image '{image}'.")
+        parameters = action.inherited | (
+            {} if action.body["exec"]["kind"] == "sequence" else en.parameters(action.body["parameters"])
+        )
+        final = frozenset(k for k, v in parameters.items() if v is not None) if action.is_set("final") else frozenset()
+        wants = en.value_of(action.annotations, "provide-api-key")
+        bound = Bound(
+            action,
+            parameters,
+            msgspec.json.encode(parameters),
+            final,
+            en.truthy(wants) or not any(pair["key"] == "provide-api-key" for pair in action.annotations),
+        )
+        if len(self._bound) >= REMEMBERED:
+            self._bound.clear()
+        self._bound[key] = bound
+        return bound
+
+    def payload(self, bound: Bound, body: bytes) -> bytes:
+        """The arguments of a call, merged. Raises Rejected."""
+        if len(body) > LIMITS.payload:
+            raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
+        if body in _EMPTY:
+            return bound.encoded
+        if not bound.parameters and body[:1] == b"{":
+            return body  # the core checks that it is JSON
+        try:
+            given = _JSON.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Rejected(400, f"{MALFORMED}{error}") from None
+        if isinstance(given, list):
+            return body
+        if not isinstance(given, dict):
+            raise Rejected(400, f"{MALFORMED}Object expected")
+        if bound.final and not bound.final.isdisjoint(given):
+            raise Rejected(400, NOT_ALLOWED)
+        return msgspec.json.encode(bound.parameters | given)
+
+    def invoke(self, bound: Bound, who: User | None, body: bytes, *, mode: Mode, wait_ms: int = LIMITS.wait) -> Invoke:
+        """The call itself. Without a user it runs on the account of the action's namespace."""
+        action = bound.action
+        owner = who.space if who is not None else action.space
+        client: dict[str, str] = {}
+        if bound.wants_key and who is not None and who.key:
+            client["api_key"] = who.key
+        if owner != action.space and who is not None:
+            client["namespace"] = who.namespace
+        timeout = action.body["limits"]["timeout"]
+        return Invoke(
+            namespace=action.space,
+            function=action.function,
+            owner=owner if owner != action.space else "",
+            note=msgspec.json.encode({"path": action.path}).decode() if action.binding else "",
+            body=body,
+            mode=mode,
+            invocation=new_id(),
+            client=msgspec.json.encode(client).decode() if client else "",
+            wait_s=wait_ms / 1000 if wait_ms < timeout else 0.0,
+        )
+
+    def address(self, invoke: Invoke) -> None:
+        """Complete a call that names an action as OpenWhisk does, in place: through bindings, with parameters.
+
+        `invoke.owner` is on whose account. Raises errors.NotFound, or Rejected where the owner may not use it.
+        """
+        who = User(namespace_of(invoke.owner or invoke.namespace), "")
+        bound = self.find(who, namespace_of(invoke.namespace), invoke.function)
+        made = self.invoke(bound, who, self.payload(bound, invoke.body), mode=invoke.mode)
+        for name in ("namespace", "function", "owner", "note", "body", "client"):
+            setattr(invoke, name, getattr(made, name))
+
+    # --- to the wire -----------------------------------------------------------------------------------------------------
+
+    def encode(self, head: Head, invoke: Invoke, result: Result) -> Reply:
+        headers = [("x-openwhisk-activation-id", result.invocation)]
+        if invoke.mode is not Mode.SYNC or result.status == 202:
+            return answer(head, {"activationId": result.invocation}, 202, headers)
+        outcome = oc.of_error(result.error) if result.error is not None else oc.of_answer(result.body, LIMITS.result)
+        return self._answer(head, invoke, result.invocation, outcome, result.timings, result.cold, headers)
+
+    def fault(self, head: Head, error: e.DayflyError) -> Reply:
+        """Failures of a blocking call are the activation's outcome; everything else is an error of the API."""
+        path = head.path.removeprefix("/api/v1").split("/")
+        ended = isinstance(error, e.InitFailed | e.InstanceDied | e.BadResponse | e.TimedOut | e.Cancelled)
+        if not (ended and error.invocation and head.method == "POST" and len(path) > 4 and path[3] == "actions"):
+            return fault(head, error)
+        who = user(head)
+        namespace = en.resolve_namespace(path[2], who)
+        bound = self.find(who, namespace, unquote("/".join(path[4:])))
+        invoke = self.invoke(bound, who, b"", mode=Mode.SYNC)
+        outcome = oc.of_failure(error, bound.action.body["limits"]["timeout"])
+        headers = [("x-openwhisk-activation-id", error.invocation)]
+        return self._answer(head, invoke, error.invocation, outcome, Timings(), False, headers)
+
+    def _answer(
+        self,
+        head: Head,
+        invoke: Invoke,
+        identifier: str,
+        outcome: oc.Outcome,
+        timings: Timings,
+        cold: bool,
+        headers: list[tuple[str, str]],
+    ) -> Reply:
+        status = 200 if outcome.ok else 500 if outcome.code == oc.INTERNAL else 502
+        if (head.query and en.flag(en.query(head), "result")) or outcome.result[:1] == b"[":
+            return answer(head, outcome.result, status, headers)
+        who = namespace_of(invoke.owner or invoke.namespace)
+        revision = self._view.revision(invoke.namespace, invoke.function)
+        document = self._view.document(invoke.namespace, en.ACTION, invoke.function)
+        body = activation(
+            identifier,
+            namespace=who,
+            path=_path(invoke),
+            body=document.body if document is not None else en.foreign(self._view, invoke.namespace, invoke.function, 1),
+            version=revision.config.env.get("__OW_ACTION_VERSION", "0.0.1") if revision is not None else "0.0.1",
+            start=id_time(identifier),
+            timings=timings,
+            cold=cold,
+            cause=invoke.cause,
+        )
+        body["response"] = outcome.response()
+        body["logs"] = []
+        return answer(head, body, status, headers)
+
+
+def _path(invoke: Invoke) -> str:
+    if invoke.note:
+        path = msgspec.json.decode(invoke.note).get("path")
+        if path:
+            return str(path)
+    return f"{namespace_of(invoke.namespace)}/{invoke.function}"
+
+
+def _wait(asked: dict[str, str]) -> int:
+    text = asked.get("timeout", "")
+    if not text:
+        return LIMITS.wait
+    if not text.isdecimal() or not 0 < int(text[:12]) <= LIMITS.wait:
+        raise Rejected(
+            400, f"The query parameter 'timeout' was malformed:\nTimeout must be number of milliseconds up to {LIMITS.wait}."
+        )
+    return int(text)

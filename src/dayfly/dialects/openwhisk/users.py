@@ -1,0 +1,103 @@
+"""Who calls: Basic authentication with `uuid:key`, and the namespace that `_` stands for.
+
+On a server that asks for a login, keys of the kind `basic` (`dayfly key create --kind basic`) say who somebody is and where. On one that
+does not, everybody is the same local user, and the key only chooses the namespace: that of the well-known guest, or the system's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+
+from msgspec import Struct
+
+from ...errors import Unauthenticated
+from ...model.identity import EVERYWHERE, Identity, Role
+from ...model.names import DEFAULT_NAMESPACE
+from ..hook import Credentials, Head
+from .faults import NO_LOGIN, UNAUTHORIZED, Rejected
+from .profile import SYSTEM, WELL_KNOWN
+
+_SYSTEM_SPACE = "whisk-system"
+_ANYBODY = Identity(name="anonymous")
+
+
+class User(Struct, frozen=True):
+    """A caller. `namespace` is its own; `key` the `uuid:key` it showed, empty if it showed another credential."""
+
+    namespace: str
+    key: str
+    grants: frozenset[str] = frozenset()  # further namespaces
+
+    @property
+    def space(self) -> str:
+        return space(self.namespace)
+
+    def may(self, namespace: str) -> bool:
+        """Whether the namespace is open to this caller like the own one."""
+        return namespace == self.namespace or EVERYWHERE in self.grants or namespace in self.grants
+
+
+def space(namespace: str) -> str:
+    """Where Dayfly keeps what belongs to a namespace. Only the system's has a name that Dayfly's rule does not allow."""
+    return _SYSTEM_SPACE if namespace == SYSTEM else namespace
+
+
+def namespace_of(where: str) -> str:
+    """The other way round."""
+    return SYSTEM if where == _SYSTEM_SPACE else where
+
+
+def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:
+    """Who sends a request to a server that asks for a login. Web actions and what the server says of itself are for everybody."""
+    key = basic(head)
+    if key:
+        identity = credentials.identify(key.encode())
+        if identity is None:
+            raise Unauthenticated(UNAUTHORIZED)
+        return identity
+    if head.get(b"authorization"):
+        return None
+    path = head.path.removeprefix("/api/v1").split("/")
+    if len(path) > 2 and path[1] == "web":
+        return Identity(name="anonymous", grants={space(path[2]): (Role.INVOKER,)})
+    if head.method == "OPTIONS" or len(path) < 3 or path[1] != "namespaces":
+        return _ANYBODY
+    raise Unauthenticated(NO_LOGIN)
+
+
+def user(head: Head) -> User:
+    """The caller of a route that needs one. Raises Rejected (401)."""
+    identity = head.identity
+    key = basic(head)
+    if identity is None or (identity.name == "local" and not identity.key):
+        known = WELL_KNOWN.get(key)
+        if known is None:
+            raise Rejected(401, UNAUTHORIZED if key else NO_LOGIN)
+        return User(known, key)
+    if identity.name == "anonymous" and not identity.key:
+        raise Rejected(401, NO_LOGIN)
+    own = next((name for name in identity.grants if name != EVERYWHERE), DEFAULT_NAMESPACE)
+    return User(namespace_of(own), key, frozenset(map(namespace_of, identity.grants)))
+
+
+def maybe(head: Head) -> User | None:
+    """The caller, if it says who it is."""
+    return user(head) if head.get(b"authorization") else None
+
+
+def basic(head: Head) -> str:
+    """`uuid:key` of a request; empty if it carries none."""
+    return _decoded(head.get(b"authorization"))
+
+
+@functools.lru_cache(maxsize=256)
+def _decoded(header: str) -> str:
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(text.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ":"  # nobody's

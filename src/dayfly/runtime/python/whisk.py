@@ -1,0 +1,102 @@
+"""The contract of OpenWhisk's Python actions: `main(args)` of `__main__.py` takes a dictionary (or list) and returns one.
+
+What it raises becomes the answer {"error": text}, which is the application's error; an answer that is no dictionary or list is the
+developer's. A folder `virtualenv` beside `__main__.py` is added to the path. What changes from call to call stands in the environment:
+`__OW_ACTIVATION_ID`, `__OW_DEADLINE` (milliseconds since the epoch) and `__OW_TRANSACTION_ID`; and `__OW_API_KEY`, if the call has one.
+Source: the project's docs/actions-new.md and docs/actions-python.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import traceback
+
+from .errors import LoadFailed
+from .strict_json import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .contract import Rest
+
+NO_DICTIONARY = "The action did not return a dictionary or array."
+
+
+class DeveloperError(Exception):
+    """The answer is not what an action may return. The message is all that its caller sees."""
+
+
+def load(work: dict[str, Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+    """Load the action; the function that runs it. Raises what its code raises, or LoadFailed."""
+    root = str(work["task_root"])
+    file = os.path.join(root, "__main__.py")
+    if not os.path.isfile(file):
+        raise LoadFailed("Zip file does not include mandatory files.")
+    _activate(os.path.join(root, "virtualenv"))
+    name = str(work["handler"]) or "main"
+    spec = importlib.util.spec_from_file_location("main__", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["main__"] = module
+    spec.loader.exec_module(module)
+    main = getattr(module, name, None)
+    if not callable(main):
+        raise LoadFailed("cannot import name {!r} from the action: it is not a function of it".format(name), file)
+    return _invoker(main)
+
+
+def _activate(folder: str) -> None:
+    """What a virtual environment that travels with the action brings comes before everything else."""
+    for lib in ("lib", "lib64"):
+        base = os.path.join(folder, lib)
+        for version in sorted(os.listdir(base)) if os.path.isdir(base) else ():
+            packages = os.path.join(base, version, "site-packages")
+            if os.path.isdir(packages) and packages not in sys.path:
+                sys.path.insert(0, packages)
+
+
+def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+    environ = os.environ
+
+    def invoke(head: dict[str, Any], body: bytes, rest: Rest) -> Any:
+        if rest is not None:
+            body += b"".join(iter(rest, b""))
+        environ["__OW_ACTIVATION_ID"] = environ["__OW_TRANSACTION_ID"] = head["id"]
+        environ["__OW_DEADLINE"] = str(int(head["deadline"] * 1000))
+        if "client" in head:
+            for key, value in json.loads(head["client"]).items():
+                environ["__OW_" + key.upper()] = value
+        try:
+            result = main(loads(body) if body else {})
+            if hasattr(result, "__await__"):
+                return _awaited(result)
+        except Exception as error:
+            return _failed(error)
+        return _checked(result)
+
+    return invoke
+
+
+async def _awaited(awaitable: Any) -> Any:
+    try:
+        result = await awaitable
+    except Exception as error:
+        return _failed(error)
+    return _checked(result)
+
+
+def _failed(error: Exception) -> dict[str, str]:
+    traceback.print_exc(file=sys.stderr)
+    return {"error": str(error)}
+
+
+def _checked(result: Any) -> Any:
+    if not isinstance(result, (dict, list)):
+        raise DeveloperError(NO_DICTIONARY)
+    return result
