@@ -13,14 +13,13 @@ import functools
 from msgspec import Struct
 
 from ...errors import Unauthenticated
-from ...model.identity import EVERYWHERE, Identity, Role
+from ...model.identity import ANONYMOUS, EVERYWHERE, LOCAL, Identity, Role
 from ...model.names import DEFAULT_NAMESPACE
 from ..hook import Credentials, Head
 from .faults import NO_LOGIN, UNAUTHORIZED, Rejected
 from .profile import SYSTEM, WELL_KNOWN
 
 _SYSTEM_SPACE = "whisk-system"
-_ANYBODY = Identity(name="anonymous")
 
 
 class User(Struct, frozen=True):
@@ -63,7 +62,7 @@ def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Id
     if len(path) > 2 and path[1] == "web":
         return Identity(name="anonymous", grants={space(path[2]): (Role.INVOKER,)})
     if head.method == "OPTIONS" or len(path) < 3 or path[1] != "namespaces":
-        return _ANYBODY
+        return ANONYMOUS
     raise Unauthenticated(NO_LOGIN)
 
 
@@ -71,12 +70,12 @@ def user(head: Head) -> User:
     """The caller of a route that needs one. Raises Rejected (401)."""
     identity = head.identity
     key = basic(head)
-    if identity is None or (identity.name == "local" and not identity.key):
+    if identity is None or identity.id == LOCAL.id:
         known = WELL_KNOWN.get(key)
         if known is None:
             raise Rejected(401, UNAUTHORIZED if key else NO_LOGIN)
         return User(known, key)
-    if identity.name == "anonymous" and not identity.key:
+    if not identity.id:
         raise Rejected(401, NO_LOGIN)
     own = next((name for name in identity.grants if name != EVERYWHERE), DEFAULT_NAMESPACE)
     return User(namespace_of(own), key, frozenset(map(namespace_of, identity.grants)))
