@@ -27,6 +27,11 @@ need "command -v $python" python3
 }
 need "$python -c 'import venv, ensurepip'" python3-venv
 
+# Without it functions have no network, which `dayfly doctor` tells.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  need "ldconfig -p | grep libnftables.so.1" libnftables1 || echo "Functions will have no network: libnftables1 cannot be installed." >&2
+fi
+
 stamp=".venv/.installed-$kind"
 wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c 'import dayfly' 2>/dev/null; then exit 0; fi

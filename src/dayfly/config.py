@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()  # but for these protections
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
     token: str = ""  # given from outside; else the one in DATA/token, where one is required
+    open_networks: tuple[str, ...] = ()  # private networks (IPv4) that functions may reach
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
     dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one

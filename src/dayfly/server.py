@@ -110,6 +110,7 @@ class Server:
         self.sandbox = NodeSandbox(
             data,
             isolation=settings.isolation,
+            open_networks=settings.open_networks,
             on_logs=self.logs.append,
             clock=self.clock,
             grace=settings.orphan_grace_s,

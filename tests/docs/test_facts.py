@@ -146,7 +146,7 @@ def test_the_table_of_configuration_is_the_config() -> None:
     for name, field in fields.items():
         default = field.default if field.default is not msgspec.NODEFAULT else None
         shown = table[name][1]
-        assert shown == ("none" if default in (None, {}) else str(default)), name
+        assert shown == ("none" if default in (None, {}, ()) else str(default)), name
         for option in re.findall(r"--[a-z-]+", table[name][2]):
             assert option in options_of(deploy), f"{name}: {option}"
         for bound in re.findall(r"(?:up to|to) (\d+)", table[name][3]):

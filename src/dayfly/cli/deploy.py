@@ -57,6 +57,19 @@ OPTIONS = (
         type=click.Choice(["shared", "per-invocation"]),
         help="Instances take one call after the other, or one call each.",
     ),
+    click.option(
+        "--network",
+        type=click.Choice(["none", "egress", "allow"]),
+        help="Connects to nothing, to the internet (default), or to what --allow names.",
+    ),
+    click.option(
+        "--allow",
+        multiple=True,
+        metavar="HOST:PORT",
+        callback=lambda ctx, param, values: list(values) or None,
+        help="What it may connect to, and nothing else; can be repeated.",
+    ),
+    click.option("--bandwidth", "bandwidth_mbit", type=float, metavar="MBIT", help="Megabits a second at most, each way."),
     click.option("--min", "min_instances", type=int, metavar="N", help="Instances kept ready."),
     click.option("--max", "max_instances", type=int, metavar="N", help="Instances at most."),
     _pair_option("--env", "env", "K=V", "Environment variable; can be repeated."),
@@ -119,6 +132,8 @@ def deploy(
 def configuration(options: Json) -> Json:
     """The options given on the command line as the API's `config`."""
     chosen = {key: value for key, value in options.items() if value not in (None, {}) and key != "http"}
+    if chosen.get("allow"):
+        chosen.setdefault("network", "allow")
     if options.get("http") is not None:
         chosen["flavour"] = "http" if options["http"] else "event"
     return chosen

@@ -68,6 +68,15 @@ def _listen(context: click.Context, option: click.Parameter, given: tuple[str, .
     return given
 
 
+def _networks(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from ipaddress import IPv4Network
+
+    try:
+        return tuple(str(IPv4Network(one)) for one in given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
 @click.command(
     epilog="\b\nExamples:\n  dayfly up\n  dayfly up --detach --data .dayfly\n  dayfly up --port 8001 --data second\n"
     "  DAYFLY_TOKEN=$(openssl rand -hex 16) dayfly up --host 0.0.0.0"
@@ -91,6 +100,14 @@ def _listen(context: click.Context, option: click.Parameter, given: tuple[str, .
 @click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
 @click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
 @click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
+@click.option(
+    "--open-network",
+    "open_networks",
+    multiple=True,
+    metavar="NET",
+    callback=_networks,
+    help="A private network that functions may reach, e.g. 10.1.0.0/16; can be repeated.",
+)
 @click.option("--ready-fd", type=int, hidden=True)
 @token_option
 @click.pass_context
@@ -132,6 +149,7 @@ def _settings(
     body_limit: int | None,
     max_instances: int | None,
     memory: int | None,
+    open_networks: tuple[str, ...],
     ready_fd: int | None,
 ) -> Settings:
     from msgspec.structs import replace
@@ -148,6 +166,7 @@ def _settings(
         isolation=isolation,
         multi_tenant=multi_tenant,
         without=without,
+        open_networks=open_networks,
         hosts=hosts,
         ready_fd=ready_fd,
         dialects=tuple(built_in.name for built_in in BUILT_IN),

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .names import ALIAS_PATTERN, END, ENV_PATTERN, SECRET_PATTERN
+from .network import MAX_RULES, Network
 
 MiB = 1 << 20
 
@@ -54,6 +55,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weak
     steps: Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=1000)] = ()  # of runtime `sequence`:
     # NAMESPACE/FUNCTION, called one after the other, each with the answer of the one before
     conductor: Annotated[bool, Meta(description="its answers say which function is called next")] = False
+    network: Network = Network.EGRESS
+    allow: Annotated[
+        tuple[Annotated[str, Meta(max_length=300)], ...],
+        Meta(
+            max_length=MAX_RULES, description="HOST:PORT that network `allow` reaches; HOST a name, *.NAME, address or network"
+        ),
+    ] = ()
+    bandwidth_mbit: Annotated[float, Meta(ge=0, le=100_000, description="megabits a second, each way; 0: no cap")] = 0.0
     min_instances: Annotated[int, Meta(ge=0, le=10000)] = 0
     max_instances: Annotated[int, Meta(ge=1, le=10000)] = 100
 

@@ -119,6 +119,9 @@ class Pool:
             concurrency=config.concurrency,
             init_timeout_s=config.init_timeout_s,
             timeout_s=config.timeout_s,
+            network=config.network.value,
+            allow=config.allow,
+            bandwidth_mbit=config.bandwidth_mbit,
         )
 
     async def adopt(self, find: Callable[[BoxSpec], Revision | None]) -> int:

@@ -18,6 +18,8 @@ from ..actions import Code, Deployed, PutFunction
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, NameInvalid, NotFound
 from ..model.function import Artifact, Config, Function, InvokePolicy, Isolation, Revision, Target
+from ..model.network import Network
+from ..model.network import parse as parse_allowed
 from ..model.package import Package
 from ..model.profile import Profile
 from ..store.port import Note, Store
@@ -200,6 +202,13 @@ def check_config(config: Config, profile: Profile) -> None:
         raise BadInput("steps belong to the runtime `sequence`, and it to them")
     if config.runtime not in ("nodejs", "provided", "sequence") and not re.match(r"python3\.(8|9|1[0-3])\Z", config.runtime):
         raise BadInput(f"there is no runtime {config.runtime!r}", hint="Use python3.8 ... python3.13, nodejs or provided.")
+    if config.allow and config.network is not Network.ALLOW:
+        raise BadInput(f"there is an allow-list, but network is {config.network.value!r}", hint='Set network to "allow".')
+    try:
+        for entry in config.allow:
+            parse_allowed(entry)
+    except ValueError as error:
+        raise BadInput(f"the allow-list is wrong: {error}") from None
     reserved = [name for name in (*config.env, *config.secrets) if name.startswith("DAYFLY_")]
     if reserved:
         raise BadInput(f"the environment variable {reserved[0]} belongs to the platform", hint="Choose another name.")

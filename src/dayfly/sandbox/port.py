@@ -54,6 +54,9 @@ class BoxSpec(Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     init_timeout_s: float = 10.0
     timeout_s: float = 60.0
+    network: str = "egress"  # or "allow", "none": see `model.network.Network`
+    allow: tuple[str, ...] = ()
+    bandwidth_mbit: float = 0.0  # each way; 0: no cap
 
 
 class ResponseHead(Struct, frozen=True, forbid_unknown_fields=False):

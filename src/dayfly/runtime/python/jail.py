@@ -14,7 +14,7 @@ What `enter` does, and in which order, because each step takes away what the nex
  2. new mount, network, ipc, uts and cgroup namespaces (process ids came with the fork). The root is the zygote's, which is
     read-only already (mounts.py); add code, a bounded /tmp and a fresh read-only /proc, then detach the hidden part, and nothing
     of the host can be named any more;
- 3. bring up loopback, set the host name;
+ 3. bring up loopback, set the host name (a network that was made ahead of need is entered instead: it is the machine's);
  4. take the instance's own uid, and then a new user namespace in which only this uid exists and which can hold no other. It owns
     none of the other namespaces, so even all capabilities inside it mean nothing for them. Drop those, too, to the last;
  5. close every descriptor but `keep_fds`, set resource limits;
@@ -148,8 +148,9 @@ def after_fork() -> None:
         sys_.setns(_state().pid_namespace, sys_.CLONE_NEWPID)
 
 
-def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
-    """In the child: shut the door. `cgroup_fds` are open `cgroup.procs` files of the groups to join."""
+def enter(plan: Plan, cgroup_fds: Sequence[int] = (), network_fd: int = -1) -> None:
+    """In the child: shut the door. `cgroup_fds` are open `cgroup.procs` files of the groups to join; `network_fd` is a network
+    namespace that was made for it."""
     for fd in cgroup_fds:
         _put(fd, b"0", "join a control group")
     os.setsid()
@@ -162,11 +163,14 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = ()) -> None:
     state = _state()
     guardian = _fork_again() if state.pid_namespace < 0 else -1
     isolated = plan.get("network", "none") != "host"
-    sys_.unshare(_NAMESPACES | (sys_.CLONE_NEWNET if isolated else 0))
+    made = network_fd >= 0
+    if made:
+        sys_.setns(network_fd, sys_.CLONE_NEWNET)
+    sys_.unshare(_NAMESPACES | (sys_.CLONE_NEWNET if isolated and not made else 0))
     process = os.open(mounts.PROC + "/self", os.O_PATH | os.O_DIRECTORY)
     _write(mounts.PROC + "/self/oom_score_adj", b"500")  # if the machine runs out, functions go before the server
     _mount(plan, state, isolated)
-    if isolated:
+    if isolated and not made:
         _loopback_up()
     sys_.sethostname(plan.get("hostname", "dayfly"))
     _become(plan, state, process)

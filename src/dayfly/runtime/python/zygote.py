@@ -6,9 +6,10 @@ length (little-endian) and JSON; descriptors travel with the length of their mes
     to the zygote     {"op": "open", "template": {...} | null, "modules": [...], "path": [...]}
                           once, first: the jail (null: this machine has none), and what of the runtime to import; `path`: further
                           folders where libraries are found while that is imported
-                      {"op": "start", "id", "kind", "cgroups": n}
+                      {"op": "start", "id", "kind", "cgroups": n, "networks": 0 | 1}
                           descriptors: work ({"task", "plan": {...} | null}), listening socket, stdout, stderr, then n of cgroups
-                              (files to write 0 to, or the folder of a version 2 group), then the input of exec, if any
+                              (files to write 0 to, or the folder of a version 2 group), then a network namespace if one was
+                              made for it, then the input of exec, if any
                       {"op": "graft", "id"}
                           descriptors: work ({"input", "binds": [[source, target], ...], "hostname"}), and the child's input to write
                               it to; a child that cannot be grafted is killed
@@ -182,14 +183,16 @@ class Zygote:
             os.dup2(out, 1)
             os.dup2(err, 2)
             os.dup2(listen, LISTEN_FD)  # over the zygote's end of its conversation
+            networks = 4 + message["cgroups"]
+            network = fds[networks] if message["networks"] else -1
             with_input = "input" in task
             if with_input:
                 os.dup2(anonymous_file(task["input"].encode()), INPUT_FD)
-            elif len(fds) > 4 + message["cgroups"]:
+            elif len(fds) > networks + message["networks"]:
                 with_input = True
                 os.dup2(fds[-1], INPUT_FD)
             if plan is not None:
-                self.jail.enter(plan, groups)
+                self.jail.enter(plan, groups, network)
             else:
                 os.setsid()
                 os.closerange(INPUT_FD + with_input, HIGHEST)

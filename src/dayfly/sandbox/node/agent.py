@@ -20,7 +20,7 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ import uvloop
 from ...clock import SystemClock
 from ..addresses import reachable
 from .cgroups import Cgroups, detect
+from .net.router import Network
 from .plans import ISOLATIONS, Planner
 from .service import Agent
 
@@ -60,9 +61,21 @@ def take(data: Path, packages: Path) -> IO[str]:
     return lock
 
 
-async def serve(data: Path, planner: Planner, cgroups: Cgroups | None, grace: float, ready: Callable[[], None]) -> None:
+def connect(identity: str, open_networks: Sequence[str]) -> Network | None:
+    """The network of this node; None where it cannot have one, and the log says why."""
+    try:
+        return Network.open(identity, open_networks)
+    except OSError as error:
+        print(f"functions have no network: {error}", file=sys.stderr, flush=True)
+        return None
+
+
+async def serve(
+    data: Path, planner: Planner, cgroups: Cgroups | None, network: Network | None, grace: float, ready: Callable[[], None]
+) -> None:
     """Be the node agent of a data folder until it is shut down."""
-    agent = Agent(data, planner, cgroups, grace=grace, clock=SystemClock())
+    agent = Agent(data, planner, cgroups, network, grace=grace, clock=SystemClock())
+    await agent.open()
     address = data / "run" / "node.sock"
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -83,6 +96,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the server")
     parser.add_argument("--isolation", choices=ISOLATIONS, required=True)
     parser.add_argument("--packages", type=Path, help="folder that mounts refer to; default: DATA/packages")
+    parser.add_argument("--open-network", action="append", default=[], help="private network that functions may reach")
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds that instances outlive their server")
     parser.add_argument("--detach", type=int, metavar="FD", help="go on in the background; write a line to FD when serving")
     options = parser.parse_args()
@@ -111,8 +125,9 @@ def main() -> None:
         cgroups = detect(identity) if options.isolation == "namespace" else None
         if cgroups is not None:
             cgroups.sweep()
+        network = connect(identity, options.open_network) if options.isolation == "namespace" else None
         planner = Planner(options.isolation, packages, data / "run" / "t")
-        uvloop.run(serve(data, planner, cgroups, options.grace, lambda: report(READY)))
+        uvloop.run(serve(data, planner, cgroups, network, options.grace, lambda: report(READY)))
         if cgroups is not None:
             cgroups.close()
 

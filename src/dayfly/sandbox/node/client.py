@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ LogsCallback = Callable[[list[LogLine]], None]
 class NodeSandbox:
     """Instances on this machine, by isolation "namespace" (the real one) or "process" (none: chosen knowingly).
 
-    `data`: the server's folder. `packages`: the folder that `Mount.source` refers to, by default DATA/packages. `on_logs` is given
-    the lines that functions print, in batches. `grace`: seconds that instances outlive a server that vanishes.
+    `data`: the server's folder. `packages`: the folder that `Mount.source` refers to, by default DATA/packages. `open_networks`:
+    private networks that functions may reach. `on_logs` is given the lines that functions print, in batches. `grace`: seconds that
+    instances outlive a server that vanishes.
     `tenants`: zygotes of their own for each namespace.
     """
 
@@ -50,6 +51,7 @@ class NodeSandbox:
         *,
         isolation: str = "namespace",
         packages: Path | None = None,
+        open_networks: Sequence[str] = (),
         on_logs: LogsCallback | None = None,
         clock: Clock | None = None,
         grace: float = GRACE,
@@ -59,6 +61,7 @@ class NodeSandbox:
         self.agent_pid = 0
         self._data = data.resolve()
         self._packages = (packages or self._data / "packages").resolve()
+        self._open_networks = open_networks
         self._on_logs = on_logs
         self._clock = clock or SystemClock()
         self._grace = grace
@@ -229,7 +232,7 @@ class NodeSandbox:
 
     async def _spawn(self) -> None:
         """Start an agent that outlives us, and wait until it serves or has failed. If another one is in its place, only wait."""
-        agent = spawn(self._data, self._packages, isolation=self.name, grace=self._grace)
+        agent = spawn(self._data, self._packages, isolation=self.name, grace=self._grace, open_networks=self._open_networks)
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), agent.ready)

@@ -21,6 +21,7 @@ from . import processes
 from .cgroups import Group
 from .logbook import Logbook
 from .messages import Exited, Line
+from .net.router import Pair
 from .pipes import Bucket, LineSplitter, Tap
 from .plans import CannotStart, Package, Start
 from .zygotes import Child, Ended, Zygote
@@ -48,14 +49,17 @@ class Instance:
         self._frozen = False
         self._kill: Timer | None = None
 
-    def start(self, zygote: Zygote, start: Start, group: Group | None, *, waiting: bool = False) -> None:
+    def start(
+        self, zygote: Zygote, start: Start, group: Group | None, pair: Pair | None = None, *, waiting: bool = False
+    ) -> None:
         """Have it forked; the socket takes connections when this returns. Raises CannotStart.
 
-        `waiting`: it gets a pipe as its input, and what it is to run later, by `specialise`.
+        `pair`: its network. `waiting`: it gets a pipe as its input, and what it is to run later, by `specialise`.
         """
         self.group = group
         self._folder = start.folder
         fds: list[int] = []
+        networks: list[int] = []
         inputs: list[int] = []
         try:
             if start.folder is not None:
@@ -65,17 +69,21 @@ class Instance:
                 fds.append(self._tap(stream))
             if group is not None:
                 fds += group.descriptors()
+            if pair is not None:
+                networks.append(pair.lent())
             if waiting:
                 theirs, self._input = os.pipe2(os.O_CLOEXEC)
                 inputs.append(theirs)
         except OSError as error:
-            for fd in (*fds, *inputs):
+            for fd in (*fds, *networks, *inputs):
                 os.close(fd)
             self._clean()
             raise CannotStart(f"the instance has no socket or pipes: {error}") from error
         self._zygote = zygote
         self._child = Child(self.spec.id, self._ended, self._failed)
-        zygote.start(self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds, input_fds=inputs)
+        zygote.start(
+            self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds, network_fds=networks, input_fds=inputs
+        )
 
     @property
     def running_program(self) -> bool:

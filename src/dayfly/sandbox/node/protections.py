@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from ...runtime.python.seccomp import refuses_descriptors
 from .cgroups import detect, trees
+from .net.router import rehearse
 
 REHEARSAL_TIMEOUT = 20.0  # seconds
 KERNEL = (5, 12)  # mount_setattr
@@ -33,7 +34,7 @@ _CONTAINER_TODO = "inside a container, start it with --privileged, or run Dayfly
 _NAMESPACES = {
     "mount": "functions see a file system of their own",
     "pid": "functions see and reach no process but their own, and all of them end together",
-    "net": "functions have loopback alone: no network, no socket of the host",
+    "net": "functions see no interface, no port and no abstract socket of the host",
     "ipc": "System V and POSIX queues and shared memory are private",
     "uts": "the host name is private",
 }
@@ -65,6 +66,7 @@ def probe(*, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> list[Pro
         _no_new_privs(said["no_new_privs"]),
         _landlock(said["landlock"]),
         _descriptors(refuses_descriptors()),
+        _network(),
         *_cgroups(),
         _swap(proc),
         _core_dumps(proc / "sys"),
@@ -175,6 +177,18 @@ def _descriptors(refused: bool) -> Protection:
         return Protection(name="descriptors", state="on", why=what, tenants=True)
     why = "before Linux 6.16 the server cannot refuse them; functions are denied SO_LINGER, the one way known to make use of it"
     return Protection(name="descriptors", state="weaker", why=why, todo="boot a kernel of 6.16 or newer", tenants=True)
+
+
+def _network() -> Protection:
+    refused = rehearse()
+    if not refused:
+        why = (
+            "functions reach the internet and nothing of this machine or its neighbours, by the rules of a router of their own"
+        )
+        return Protection(name="network", state="on", why=why)
+    why = f"functions have loopback alone, whatever they ask for: {refused}"
+    todo = "run Dayfly as root with nftables' library (apt-get install libnftables1), on a kernel with veth and nf_tables"
+    return Protection(name="network", state="off", why=why, todo=todo)
 
 
 def _cgroups() -> Iterator[Protection]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...clock import Clock, Timer
 from ...model.ids import new_id
+from ...model.network import Network as Reach
 from ..port import BoxSpec, JobSpec
 from . import messages as m
 from .cgroups import Cgroups, Group, Limits
@@ -19,6 +20,8 @@ from .interpreters import Interpreter
 from .jobs import Job
 from .link import Link
 from .logbook import Logbook
+from .net.attach import Attachments
+from .net.router import Network, Pair
 from .plans import FIRST_UID, CannotStart, Planner
 from .reserve import Reserve
 from .spares import Spares
@@ -36,7 +39,9 @@ _ID = re.compile(r"[0-9a-f]{32}\Z")
 class Agent:
     """Serves one server at a time until `finished` is set."""
 
-    def __init__(self, data: Path, planner: Planner, cgroups: Cgroups | None, *, grace: float, clock: Clock) -> None:
+    def __init__(
+        self, data: Path, planner: Planner, cgroups: Cgroups | None, network: Network | None, *, grace: float, clock: Clock
+    ) -> None:
         self.finished = asyncio.Event()
         self._run = data / "run"
         self._planner = planner
@@ -58,10 +63,17 @@ class Agent:
             self._groups = Reserve(
                 lambda limits: cgroups.make(new_id(), limits), Group.remove, depth=GROUPS, clock=clock, executor=self._maker
             )
+        self._network = Attachments(network, clock=clock, executor=self._maker) if network is not None else None
+        self._pairs: dict[str, Pair] = {}  # by instance
         self._uids = Numbers(FIRST_UID)
         self._owned: dict[str, int] = {}  # instance -> its user id
         self._logbook = Logbook(clock, self._deliver_logs)
         self._ending: int | None = None  # number of the Shutdown to answer; -1: nobody waits for it
+
+    async def open(self) -> None:
+        """Serve instances; after it, servers may come. Raises OSError."""
+        if self._network is not None:
+            await self._network.open()
 
     # --- servers ----------------------------------------------------------------------------------------------------
 
@@ -165,7 +177,7 @@ class Agent:
                 raise CannotStart("the node is shutting down")
             if spec.id in self._instances or not _ID.match(spec.id):
                 raise CannotStart(f"{spec.id!r} is not a new instance id of 32 hexadecimal digits")
-            if spec.runtime == "nodejs":
+            if spec.runtime == "nodejs" and (spec.network != Reach.NONE or self._network is None):
                 self._spares.wanted()
                 spare = self._spares.take(spec)
                 if spare is not None:
@@ -174,9 +186,13 @@ class Agent:
                     return
             interpreter, start = self._planner.instance(spec, uid)
             zygote = self._zygote(interpreter, spec.namespace)
-            instance.start(zygote, start, self._ready_group(spec))
-        except (CannotStart, OSError) as error:
+            pair = self._attach(spec.id) if spec.network != Reach.NONE else None
+            if self._network is not None and pair is not None:
+                self._network.fit(pair, spec)
+            instance.start(zygote, start, self._ready_group(spec), pair)
+        except (CannotStart, OSError, ValueError) as error:
             self._uids.give_back(uid)
+            self._detach(spec.id)
             self._tell(m.Exited(spec.id, "start", str(error)))
             return
         self._instances[spec.id] = instance
@@ -192,6 +208,10 @@ class Agent:
         except (CannotStart, OSError):
             self._spares.put_back(spare)
             raise
+        pair = self._pairs.get(spare.spec.id)
+        if self._network is not None and pair is not None:
+            self._network.fit(pair, spec)
+            self._pairs[spec.id] = self._pairs.pop(spare.spec.id)
         del self._instances[spare.spec.id]
         self._owned[spec.id] = self._owned.pop(spare.spec.id)
         self._instances[spec.id] = spare
@@ -207,9 +227,10 @@ class Agent:
         try:
             interpreter, start = self._planner.spare(uid)
             group = self._group(spec.id, SPARE_MEMORY_MB, 0.0, spec.pids)
-            spare.start(self._zygote(interpreter), start, group, waiting=True)
+            spare.start(self._zygote(interpreter), start, group, self._attach(spec.id), waiting=True)
         except (CannotStart, OSError):
             self._uids.give_back(uid)
+            self._detach(spec.id)
             return None
         self._instances[spec.id] = spare
         self._owned[spec.id] = uid
@@ -295,8 +316,21 @@ class Agent:
         ready = self._groups.take(Limits(spec.memory_mb << 20, spec.cpu, spec.pids)) if self._groups is not None else None
         return ready or self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids)
 
+    def _attach(self, id: str) -> Pair | None:
+        """The network of an instance; None where this machine has none to give."""
+        if self._network is None:
+            return None
+        pair = self._pairs[id] = self._network.take()
+        return pair
+
+    def _detach(self, id: str) -> None:
+        pair = self._pairs.pop(id, None)
+        if self._network is not None and pair is not None:
+            self._network.release(pair)
+
     def _exited(self, exited: m.Exited) -> None:
         instance = self._instances.pop(exited.id)
+        self._detach(exited.id)
         self._uids.give_back(self._owned.pop(exited.id))
         if not self._spares.lost(instance):
             self._logbook.flush()
@@ -311,6 +345,8 @@ class Agent:
         self._spares.drop()
         if self._groups is not None:
             self._groups.close()
+        if self._network is not None:
+            self._network.close()
         for instance in list(self._instances.values()):
             instance.destroy()
         for job in list(self._jobs.values()):
@@ -325,6 +361,8 @@ class Agent:
     async def leave(self) -> None:
         """After `finished`: end the zygotes and answer the Shutdown."""
         self._maker.shutdown()
+        if self._network is not None:
+            self._network.end()
         for zygote in list(self._zygotes.values()):
             await zygote.close()
         if self._ending is not None and self._ending >= 0:

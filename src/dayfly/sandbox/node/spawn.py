@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +38,7 @@ def log_of(data: Path) -> Path:
     return data / "logs" / "node.log"
 
 
-def spawn(data: Path, packages: Path, *, isolation: str, grace: float) -> Starting:
+def spawn(data: Path, packages: Path, *, isolation: str, grace: float, open_networks: Sequence[str] = ()) -> Starting:
     """Start one for this data folder."""
     log_path = log_of(data)
     for folder in (data / "run", log_path.parent):
@@ -45,6 +46,7 @@ def spawn(data: Path, packages: Path, *, isolation: str, grace: float) -> Starti
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     command = [sys.executable, "-m", "dayfly.sandbox.node.agent", "--data", str(data), "--packages", str(packages)]
     command += ["--isolation", isolation, "--grace", str(grace), "--detach", str(theirs)]
+    command += [f"--open-network={network}" for network in open_networks]
     path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH", ""))))
     with open(log_path, "ab") as log:
         start = log.tell()

@@ -112,13 +112,15 @@ class Zygote:
         plan: Mapping[str, Any] | None,
         work: bytes,
         fds: Sequence[int],
+        network_fds: Sequence[int] = (),
         input_fds: Sequence[int] = (),
     ) -> None:
-        """Fork one child. `fds`: listening socket, stdout, stderr, then cgroups; `input_fds`: at most one more, its input. All are
-        closed here once they are sent."""
+        """Fork one child. `fds`: listening socket, stdout, stderr, then cgroups; at most one of each more: a network namespace
+        made for it, its input. All are closed here once they are sent."""
         self._children[child.id] = child
-        message = {"op": "start", "id": child.id, "kind": kind, "cgroups": len(fds) - 3}
-        self._send(message, [_work_file(b'{"plan":%s,"task":%s}' % (json.dumps(plan).encode(), work)), *fds, *input_fds])
+        message = {"op": "start", "id": child.id, "kind": kind, "cgroups": len(fds) - 3, "networks": len(network_fds)}
+        given = b'{"plan":%s,"task":%s}' % (json.dumps(plan).encode(), work)
+        self._send(message, [_work_file(given), *fds, *network_fds, *input_fds])
 
     def graft(self, identifier: str, *, binds: Sequence[Sequence[str]], hostname: str, work: bytes, input_fd: int) -> None:
         """Give a child that waits for it its package and its work. `input_fd`: its input, closed here once it is sent."""

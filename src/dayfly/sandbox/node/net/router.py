@@ -1,0 +1,308 @@
+"""The node's network: a router, and a pair of interfaces for each instance, made ahead of need.
+
+A pair is a network namespace whose eth0 ends in the router. A child of a zygote enters it instead of a new empty one; it is owned by the
+machine, so user code can change nothing about it, and it is used once: nothing of one instance's connections meets the next.
+
+`Network.open` raises OSError where this machine or this user cannot do it; then instances have loopback alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from msgspec import Struct
+
+from ....model.network import ANY_PORT, MAX_RULES, Allowed
+from . import rules
+from .nft import Nft, RulesRefused
+from .rtnetlink import Rtnetlink, enter, inside, new_namespace
+
+LOCKS = Path("/run/dayfly")
+SLOTS = 256  # nodes on one machine
+ADDRESSES = 65_000  # of 198.18.0.0/16, given out in turn
+LEARNED = 1000  # addresses of names that are remembered of an instance
+FORGET_FLOWS = 1200  # seconds without a packet after which a connection is unknown
+
+_MBIT = 125_000  # bytes
+
+
+class Pair(Struct):
+    """The network of one instance. `namespace`: a descriptor of it."""
+
+    number: int
+    address: str
+    namespace: int
+    allowed: tuple[Allowed, ...] | None = None  # the allow-list, if its instance has one
+    elements: dict[tuple[str, str], None] = {}  # what the rules know of it: set and element
+
+    @property
+    def interface(self) -> str:
+        """In the router."""
+        return f"i{self.number}"
+
+    def lent(self) -> int:
+        """Another descriptor of the namespace; who gets it closes it."""
+        return os.dup(self.namespace)
+
+    def close(self) -> None:
+        """Let go of the namespace; without a process in it, it ends, and the interfaces with it."""
+        if self.namespace >= 0:
+            os.close(self.namespace)
+            self.namespace = -1
+
+
+class Network:
+    """What `open` makes. `make` may run in any thread, the rest belongs to the event loop's."""
+
+    def __init__(self, identity: str, lock: IO[str], slot: int) -> None:
+        self._table = f"dayfly_{identity}"
+        self._lock = lock
+        self._slot = slot
+        self._number = 0
+        self._closed_before = False  # the machine forwarded nothing until we asked it to
+        self._machine: Nft
+        self._rules: Nft
+        self._links: Rtnetlink
+        self._router = -1
+
+    @classmethod
+    def open(cls, identity: str, reachable: Iterable[str] = ()) -> Network:
+        """The router stands, and the machine lets its packets out. `reachable`: see `rules.router`."""
+        if os.geteuid() != 0:
+            raise PermissionError("only root makes interfaces and rules")
+        network = cls(identity, *_slot())
+        try:
+            network._machine = Nft()
+            home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                network._build(home, reachable)
+            finally:
+                enter(home)
+                os.close(home)
+            network._join()
+        except BaseException:
+            network.close()
+            raise
+        return network
+
+    def _build(self, home: int, reachable: Iterable[str]) -> None:
+        """The router, in a namespace that this thread leaves again."""
+        self._router = new_namespace()
+        _sysctl("ipv4/ip_forward", 1)
+        for which in ("all", "default"):
+            _sysctl(f"ipv4/conf/{which}/rp_filter", 1)
+            _sysctl(f"ipv4/conf/{which}/send_redirects", 0)
+            _sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
+        _sysctl("netfilter/nf_conntrack_tcp_timeout_established", FORGET_FLOWS)
+        self._rules = Nft()
+        self._rules.run(rules.router(reachable))
+        links = self._links = Rtnetlink()
+        loopback = 1
+        links.up(loopback)
+        links.add_address(loopback, rules.SERVICES)
+        links.add_pair(rules.UPLINK, self._interface, home)
+        uplink = socket.if_nametoindex(rules.UPLINK)
+        links.up(uplink)
+        links.add_address(uplink, self._address(2), 30)
+        # The machine's end has no address before `_join`; that its net is on the link is known already.
+        links.add_route(uplink, gateway=self._address(1))
+
+    def _join(self) -> None:
+        """The machine's end of the uplink."""
+        with Rtnetlink() as links:
+            index = socket.if_nametoindex(self._interface)
+            _sysctl(f"ipv6/conf/{self._interface}/disable_ipv6", 1)
+            links.up(index)
+            links.add_address(index, self._address(1), 30)
+        forward = Path("/proc/sys/net/ipv4/ip_forward")
+        self._closed_before = forward.read_text().strip() == "0"
+        self._machine.run(rules.machine(self._table, self._interface, self._address(2), closed=self._closed_before))
+        if self._closed_before:
+            forward.write_text("1")
+
+    @property
+    def _interface(self) -> str:
+        return f"df{self._slot}"
+
+    def _address(self, host: int) -> str:
+        return f"198.19.{self._slot}.{host}"
+
+    # --- pairs ------------------------------------------------------------------------------------------------------------
+
+    def make(self) -> Pair:
+        """A pair whose instance may connect to the whole internet. In any thread, one at a time."""
+        self._number = self._number % ADDRESSES + 1
+        number = self._number
+        address = f"198.18.{number >> 8}.{number & 255}"
+        pair = Pair(number, address, -1)
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            pair.namespace = new_namespace()
+            for which in ("all", "default"):
+                _sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
+            _sysctl("ipv6/conf/lo/disable_ipv6", 0)
+            with Rtnetlink() as links:
+                links.add_pair("eth0", pair.interface, self._router)
+                own = socket.if_nametoindex("eth0")
+                links.up(1)
+                links.up(own)
+                links.add_address(own, address)
+                links.add_route(own, gateway=rules.SERVICES, on_link=True)
+            enter(self._router)
+            other = socket.if_nametoindex(pair.interface)
+            self._links.up(other)
+            self._links.add_route(other, to=address)
+        except BaseException:
+            pair.close()
+            raise
+        finally:
+            enter(home)
+            os.close(home)
+        return pair
+
+    def restrict(self, pair: Pair, allowed: tuple[Allowed, ...]) -> None:
+        """Let its instance connect only to these."""
+        pair.allowed = allowed
+        pair.elements["limited", pair.address] = None
+        commands = [f"add element inet dayfly limited {{ {pair.address} }}"]
+        for entry in allowed:
+            if entry.network is not None:
+                ports = "0-65535" if entry.port == ANY_PORT else str(entry.port)
+                element = f"{pair.address} . {entry.network} . {ports}"
+                pair.elements["listed", element] = None
+                commands.append(f"add element inet dayfly listed {{ {element} }}")
+        self._rules.run("\n".join(commands))
+
+    def learn(self, pair: Pair, name: str, addresses: Iterable[str], seconds: int) -> None:
+        """That name, which the pair's instance may connect to, has these addresses for so long."""
+        commands = []
+        for entry in pair.allowed or ():
+            if entry.names(name):
+                for address in addresses:
+                    which, port = ("named_any", "") if entry.port == ANY_PORT else ("named", f" . {entry.port}")
+                    element = f"{pair.address} . {address}{port}"
+                    # Added, removed, added: it is there or not, and older kernels keep the old timeout of one that is.
+                    commands += [
+                        f"add element inet dayfly {which} {{ {element} timeout {seconds}s }}",
+                        f"delete element inet dayfly {which} {{ {element} }}",
+                        f"add element inet dayfly {which} {{ {element} timeout {seconds}s }}",
+                    ]
+                    pair.elements.pop((which, element), None)
+                    pair.elements[which, element] = None
+        if commands:
+            self._rules.run("\n".join(commands))
+        for old in list(pair.elements)[MAX_RULES + 1 : -LEARNED]:
+            del pair.elements[old]  # long over
+
+    def cap(self, pair: Pair, mbit: float) -> None:
+        """Bound what goes in and what comes out, each, to so many megabits a second."""
+        rate = max(1, round(mbit * _MBIT))
+        with inside(self._router):
+            self._links.cap(socket.if_nametoindex(pair.interface), rate)
+        with inside(pair.namespace), Rtnetlink() as links:
+            links.cap(socket.if_nametoindex("eth0"), rate)
+
+    def release(self, pair: Pair) -> None:
+        """Its instance is gone. The address comes round again, so nothing that was allowed to it may stay."""
+        pair.close()
+        for which, element in reversed(pair.elements):
+            try:
+                self._rules.run(f"delete element inet dayfly {which} {{ {element} }}")
+            except RulesRefused:
+                pass  # its time was over
+
+    # --- what listens in the router ---------------------------------------------------------------------------------------
+
+    def listen(self, kind: socket.SocketKind, port: int) -> socket.socket:
+        """A socket at the address that instances know."""
+        with inside(self._router):
+            listening = socket.socket(socket.AF_INET, kind)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((rules.SERVICES, port))
+            if kind == socket.SOCK_STREAM:
+                listening.listen(1024)
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+        return listening
+
+    def close(self) -> None:
+        """Take the machine's rules away; the router goes with its last descriptor."""
+        if hasattr(self, "_links"):
+            self._links.close()
+        if hasattr(self, "_rules"):
+            self._rules.close()
+        if self._router >= 0:
+            os.close(self._router)
+            self._router = -1
+        if hasattr(self, "_machine"):
+            try:
+                self._machine.run(f"table inet {self._table} {{ }}\ndelete table inet {self._table}")
+                with Rtnetlink() as links:
+                    links.delete(socket.if_nametoindex(self._interface))
+                if self._closed_before and not any(_is_uplink(name) for _, name in socket.if_nameindex()):
+                    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+            except OSError:
+                pass  # it stays for the next node of this folder
+            self._machine.close()
+        self._lock.close()
+
+
+def rehearse() -> str:
+    """Why there can be no network here; empty if there can. Leaves nothing behind: the machine it is tried on is made up."""
+    said: list[str] = []
+
+    def attempt() -> None:
+        try:
+            if os.geteuid() == 0:
+                Nft().run("list tables")  # root of a container may not do this to its machine, but well to a made-up one
+            made_up = new_namespace()
+            try:
+                network = Network.open("rehearsal")
+                network.release(network.make())
+                network.close()
+            finally:
+                os.close(made_up)
+        except OSError as error:
+            said.append(str(error))
+
+    trying = threading.Thread(target=attempt)  # it alone is on that machine, and ends there
+    trying.start()
+    trying.join()
+    return "".join(said)
+
+
+def _slot() -> tuple[IO[str], int]:
+    """A number that no other node of this machine has. Raises OSError if there is none."""
+    LOCKS.mkdir(mode=0o700, exist_ok=True)
+    taken = {name for _, name in socket.if_nameindex()}
+    for slot in range(SLOTS):
+        lock = open(LOCKS / f"net-{slot}.lock", "w")  # noqa: SIM115 - held as long as the network is
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        if f"df{slot}" in taken:
+            lock.close()  # of a node that has just ended: the kernel is still taking it away
+            continue
+        return lock, slot
+    raise OSError(f"{SLOTS} nodes have a network on this machine already")
+
+
+def _is_uplink(name: str) -> bool:
+    return name.startswith("df") and name[2:].isdigit()
+
+
+def _sysctl(name: str, value: int) -> None:
+    """Of the network namespace this thread is in."""
+    with open(f"/proc/sys/net/{name}", "w") as file:
+        file.write(str(value))
