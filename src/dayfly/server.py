@@ -25,6 +25,7 @@ import uvloop
 from . import actions as a
 from .api.app import create_app
 from .api.calls import NATIVE_CALLS
+from .auth.audit import Audit
 from .auth.gate import Gate
 from .auth.keys import Keys
 from .auth.policy import Authority
@@ -146,8 +147,9 @@ class Server:
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._reach, self.clock)
         authority = Authority(self._invoke_policy)
+        self.audit = Audit(self.store, self.clock)
         personal: dict[type, Any] = {a.CreateToken: self.keys.create_token}
-        self.platform = Platform(self._performers(), [authority.guard], personal)
+        self.platform = Platform(self._performers(), [authority.guard, self.audit.guard], personal)
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
         self._admission = Admission(self.dispatcher, self.queue.enqueue, authority.check_call, self.clock)
@@ -204,6 +206,7 @@ class Server:
             a.CreateKey: keys.create,
             a.ListKeys: keys.list,
             a.RevokeKey: keys.revoke,
+            a.ReadAudit: self.audit.read,
             a.PutDocument: documents.put,
             a.GetDocument: documents.get,
             a.ListDocuments: documents.list,

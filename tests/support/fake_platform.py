@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dayfly import actions as a
 from dayfly.errors import BadInput, Conflict, NotFound
+from dayfly.model.audit import AuditRecord
 from dayfly.model.call import Invocation, Mode, Result, Status, Timings
 from dayfly.model.function import Artifact, Function, InvokePolicy, Revision, Target
 from dayfly.model.identity import LOCAL, Identity, Key, NewKey, NewToken
@@ -94,6 +95,10 @@ class FakePlatform(FakeEvents):
         )
         self.keys[key.id] = key
         return NewKey(key=key, secret="dft_" + "x" * 43)
+
+    def ReadAudit(self, action: a.ReadAudit) -> a.Page[AuditRecord]:
+        record = AuditRecord(time=NOW, namespace=action.namespace, identity="x", identity_id="x", peer="", action="PutFunction")
+        return a.Page(items=(record,))
 
     def RotateSecretKey(self, action: a.RotateSecretKey) -> int:
         return len(self.secrets)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from dayfly import actions, errors
 from dayfly.auth.gate import Gate
@@ -322,7 +323,7 @@ class TestIdentity:
     async def test_the_identity_reaches_the_core(self):
         api = Client(self.gate)
         await api("GET", NS + "/secrets", headers={"authorization": f"Bearer {self.token}"})
-        assert api.platform.performed == [(actions.ListSecrets(), self.alice)]
+        assert api.platform.performed == [(actions.ListSecrets(), replace(self.alice, peer="127.0.0.1"))]
 
     @pytest.mark.parametrize("path", [HELLO, "/v1", "/metrics", NS + "/logs?follow=true"])
     async def test_without_a_token_nothing_happens(self, path):

@@ -7,7 +7,7 @@ from msgspec import field
 from ..model.identity import EVERYWHERE, KeyKind, Role
 from .base import Action
 
-__all__ = ["CreateKey", "CreateToken", "ListKeys", "RevokeKey", "RotateSecretKey"]
+__all__ = ["CreateKey", "CreateToken", "ListKeys", "ReadAudit", "RevokeKey", "RotateSecretKey"]
 
 
 class CreateKey(Action, frozen=True, kw_only=True):
@@ -36,6 +36,14 @@ class RotateSecretKey(Action, frozen=True, kw_only=True):
 
 class ListKeys(Action, frozen=True, kw_only=True):
     """Keys with a role in the namespace, by name; with `*`, those with a role everywhere. -> Page of model.identity.Key"""
+
+
+class ReadAudit(Action, frozen=True, kw_only=True):
+    """Who changed what in the namespace (`*`: in all), newest first. -> Page of model.audit.AuditRecord"""
+
+    since: float = 0.0  # seconds since the epoch
+    limit: int = 100
+    cursor: str = ""
 
 
 class RevokeKey(Action, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from ..clock import Clock, SystemClock
 from ..errors import NotFound
 from . import (
+    audit,
     brokers,
     dead,
     functions,
@@ -46,6 +47,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *logs.ENDPOINTS,
     *secrets.ENDPOINTS,
     *keys.ENDPOINTS,
+    *audit.ENDPOINTS,
     *usage.ENDPOINTS,
     *instances.ENDPOINTS,
     *brokers.ENDPOINTS,

@@ -94,6 +94,7 @@ TAGS = {
     "secrets": "Values for functions' environments; never returned.",
     "keys": "Who may do what in the namespace.",
     "tokens": "For a short while, and stored nowhere.",
+    "audit": "Who changed what, when, from where.",
     "usage": "What was used and what it costs.",
     "instances": "Sandboxes that run a revision now.",
     "brokers": "Take events and hand them to triggers. Events are published under /events, not here.",

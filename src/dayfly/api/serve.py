@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -46,7 +47,8 @@ class Context:
     def identify(self, request: Request) -> Identity:
         """Who sends this request. Raises errors.Unauthenticated or errors.Forbidden."""
         peer = request.client.host if request.client else ""
-        return self.authenticate(request.scope["headers"], request.headers.get("host", ""), peer, request.method)
+        identity = self.authenticate(request.scope["headers"], request.headers.get("host", ""), peer, request.method)
+        return replace(identity, peer=peer)
 
 
 class Resource:

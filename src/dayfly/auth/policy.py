@@ -72,7 +72,7 @@ _CALLS = frozenset(
         a.SendMessages,
     }
 )
-_CHANGES = frozenset(
+CHANGES = frozenset(
     {
         a.DeleteAlias,
         a.DeleteAsyncConfig,
@@ -103,13 +103,14 @@ _CHANGES = frozenset(
         a.SetTraffic,
     }
 )
-_OWNS = frozenset(
+OWNS = frozenset(
     {
         a.AdvanceTime,
         a.CreateKey,
         a.DeleteNamespace,
         a.ListKeys,
         a.PutNamespace,
+        a.ReadAudit,
         a.RevokeKey,
         a.RotateSecretKey,
     }
@@ -118,8 +119,8 @@ _OWNS = frozenset(
 ROLES: dict[Role, frozenset[type]] = {
     Role.VIEWER: _READS,
     Role.INVOKER: _CALLS,
-    Role.DEPLOYER: _READS | _CALLS | _CHANGES,
-    Role.OWNER: _READS | _CALLS | _CHANGES | _OWNS,
+    Role.DEPLOYER: _READS | _CALLS | CHANGES,
+    Role.OWNER: _READS | _CALLS | CHANGES | OWNS,
 }
 
 

@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "namespace": ("namespaces", "Create, list and remove namespaces."),
         "secret": ("secrets", "Set, list and remove secrets."),
         "key": ("keys", "Create, list and revoke keys."),
+        "audit": ("audit", "Show who changed what, newest first."),
         "token": ("keys", "Print a token for a short while."),
     },
     "Shell": {

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..dialects.hook import Head, Reply
 from ..errors import DayflyError, Internal, TooLarge
 from .edge import Edge, Match
@@ -57,6 +59,7 @@ class WideLane:
     async def _reply(self, match: Match, head: Head, body: bytes) -> Reply:
         route, identity = match.route, head.identity
         assert identity is not None
+        identity = replace(identity, peer=head.peer)
 
         def do(action: Any) -> Awaitable[Any]:
             return self._edge.perform(action, identity)
