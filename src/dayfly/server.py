@@ -175,6 +175,7 @@ class Server:
         return {
             a.Invoke: self._invoke,
             a.CancelInvocation: history.cancel,
+            a.Record: history.note,
             a.GetInvocation: history.get,
             a.GetResult: history.result,
             a.ListInvocations: history.list,

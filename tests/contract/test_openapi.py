@@ -76,7 +76,7 @@ def test_operations_have_names_of_their_own():
 def test_every_action_but_the_call_is_reachable():
     faced = {endpoint.action for endpoint in ENDPOINTS} | {actions.FollowLogs, actions.FollowEvents}  # chosen by parameters
     faced |= {actions.PublishEvents}  # a route of the native dialect
-    faced |= {actions.ReadPackage, actions.PutDocument, actions.GetDocument, actions.ListDocuments, actions.DeleteDocument}  # for dialects alone
+    faced |= {actions.ReadPackage, actions.Record, actions.PutDocument, actions.GetDocument, actions.ListDocuments, actions.DeleteDocument}  # for dialects alone
     assert faced == set(actions.Action.__subclasses__())
 
 

@@ -27,6 +27,15 @@ class CancelInvocation(Action, frozen=True, kw_only=True):
     id: str
 
 
+class Record(Action, frozen=True, kw_only=True):
+    """Write down something that happened without an instance having run, e.g. that a trigger was fired. -> None"""
+
+    id: str  # as model.ids.new_id makes them
+    name: str  # stands in the place of the function
+    answer: str = ""
+    note: str = ""
+
+
 class GetInvocation(Action, frozen=True, kw_only=True):
     """-> model.call.Invocation"""
 

@@ -62,6 +62,7 @@ _CALLS = frozenset(
         a.AckMessages,
         a.CancelInvocation,
         a.CreateToken,
+        a.Record,
         a.ExtendMessages,
         a.FireTrigger,
         a.GetInvocation,

@@ -19,11 +19,13 @@ from ..actions import (
     ListInvocations,
     Page,
     ReadLogs,
+    Record,
 )
 from ..errors import NotFound
 from ..events.queue import AsyncQueue
 from ..events.retry import State
-from ..model.call import Invocation, Result, Status, Timings
+from ..model.call import Invocation, Mode, Result, Status, Timings
+from ..model.ids import id_time
 from ..model.instance import InstanceInfo
 from ..model.log import LogLine
 from ..model.usage import PriceSheet, Usage
@@ -78,6 +80,25 @@ class History:
         return NotFound(
             f"there is no invocation {identifier[:80]!r} in {namespace}",
             hint="Records are kept for a time and up to a number; see: dayfly invocations",
+        )
+
+    async def note(self, action: Record) -> None:
+        self._recorder.record(
+            Invocation(
+                id=action.id,
+                namespace=action.namespace,
+                function=action.name,
+                revision=0,
+                mode=Mode.EVENT,
+                status=Status.OK,
+                cold=False,
+                started=id_time(action.id),
+                timings=Timings(),
+                billed_ms=0,
+                memory_mb=0,
+                answer=action.answer,
+                note=action.note,
+            )
         )
 
     async def result(self, action: GetResult) -> Result:

@@ -46,7 +46,7 @@ class Ledger:
         lines = self._lines
         for call in invocations:
             status = call.status
-            if status in FREE:
+            if status in FREE or not call.memory_mb:  # without memory nothing ran: a trigger, a sequence
                 continue
             key = (call.namespace, call.function, int(call.started // HOUR))
             line = lines.get(key)

@@ -290,6 +290,11 @@ def no_binding(view: View, namespace: str, name: str) -> None:
             raise Rejected(400, ON_BINDING)
 
 
+def named(document: Document) -> str:
+    """NAMESPACE/NAME"""
+    return f"{namespace_of(document.namespace)}/{document.name}"
+
+
 def base(document: Document, *, name: str = "", package: str = "") -> dict[str, Any]:
     """The fields that all entities have."""
     namespace = namespace_of(document.namespace)
