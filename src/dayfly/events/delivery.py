@@ -149,8 +149,13 @@ class Delivery:
             log.warning("cannot look at %s/%s for now: %s", namespace, lane, error)
             due = self._clock.now() + STORE_RETRY
         if due < NEVER:
-            self._lanes.hint((namespace, lane), due)
+            self._lanes.hint((namespace, lane), due + self._window(namespace, lane))
             self._wake()
+
+    def _window(self, namespace: str, lane: str) -> float:
+        """Seconds that items of this lane wait for others to fill a batch."""
+        sub = self._find(namespace, lane)
+        return sub.policy.batch_window_s if sub is not None and sub.policy.batch > 1 else 0.0
 
     def _wake(self) -> None:
         """Pump once in this turn of the loop, however many ask."""
@@ -182,7 +187,7 @@ class Delivery:
     async def _survey(self) -> None:
         """Learn which lanes have work."""
         for namespace, lane, due in await self._store.fetch("queue_lanes"):
-            self._lanes.hint((namespace, lane), due)
+            self._lanes.hint((namespace, lane), due + self._window(namespace, lane))
         self._wake()
 
     async def _claim(self, lane: Lane, places: int) -> None:
@@ -212,7 +217,7 @@ class Delivery:
             batches = in_batches(wanted, sub)
             await self._give_back(batches[places:])
             del batches[places:]
-            due = now if len(items) == limit else await self._next_due(namespace, name)
+            due = now if len(items) == limit else await self._next_due(namespace, name) + self._window(namespace, name)
         except DayflyError as error:
             log.warning("cannot lease items of %s/%s for now: %s", namespace, name, error)
         finally:

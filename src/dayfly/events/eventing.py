@@ -14,7 +14,7 @@ from ..errors import DayflyError
 from ..model.delivery import Shape
 from .broker import Brokers
 from .catalog import Catalog, Noun, lanes_of
-from .courier import Courier, FlavourOf, PolicyOf, Run
+from .courier import Courier, Fetch, FlavourOf, PolicyOf, Run
 from .delivery import Delivery
 from .fetch import Fetcher
 from .items import queue_lane, trigger_lane
@@ -45,13 +45,14 @@ class Eventing:
         require_function: Callable[[str, str, str], object],
         shapes: Mapping[str, Shape] | None = None,
         allow_targets: Iterable[str] = (),
+        fetch: Fetch | None = None,
     ) -> None:
         store = queue.store
         self._clock = clock
         self.catalog = Catalog(store, clock, exists=exists, require_function=require_function)
         self.router = Router(self.catalog, clock, SHAPES | dict(shapes or {}))
         self.fetcher = Fetcher(allow_targets)
-        courier = Courier(self.router, run, policy_of, flavour_of, self.fetcher.post, clock, random.random)
+        courier = Courier(self.router, run, policy_of, flavour_of, fetch or self.fetcher.post, clock, random.random)
         self.subscriptions = Subscriptions(self.catalog)
         self.queue = queue
         self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find)
