@@ -190,6 +190,7 @@ class Server:
             a.RecycleFunction: functions.recycle,
             a.GetRevision: functions.revision,
             a.ListRevisions: functions.revisions,
+            a.ReserveConcurrency: functions.reserve,
             a.SetInvokePolicy: functions.set_invoke_policy,
             a.SetTraffic: functions.traffic,
             a.Rollback: functions.rollback,

@@ -163,6 +163,16 @@ class SetTraffic(Action, frozen=True, kw_only=True):
     traffic: tuple[Target, ...]
 
 
+class ReserveConcurrency(Action, frozen=True, kw_only=True):
+    """Bound the calls of a function that run or wait at the same time, whatever their revision. -> model.function.Function
+
+    0 stops it altogether; None takes the bound away.
+    """
+
+    name: str
+    limit: int | None
+
+
 class Rollback(Action, frozen=True, kw_only=True):
     """Send all calls to an earlier revision: the one before the present one, unless told which. -> Function"""
 

@@ -99,6 +99,7 @@ CHANGES = frozenset(
         a.Redrive,
         a.Replay,
         a.ResumeTrigger,
+        a.ReserveConcurrency,
         a.Rollback,
         a.SetInvokePolicy,
         a.SetTraffic,

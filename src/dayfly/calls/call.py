@@ -255,6 +255,7 @@ class Call:
             timings=timings,
             streaming=not end,
             log=head.log,
+            rss_kb=head.rss_kb,
         )
         self.client.on_result(result)
         if end:
@@ -272,6 +273,8 @@ class Call:
         if self.done:
             return
         timings = self._ran()
+        if error.rss_kb:
+            self.usage = (error.cpu_us, error.rss_kb)
         if self.responded:
             self.client.on_failure(
                 BadResponse(
@@ -289,6 +292,7 @@ class Call:
                     error=error,
                     timings=timings,
                     log=error.log,
+                    rss_kb=self.usage[1],
                 )
             )
         self._finish(Status.ERROR, timings, 500, error.type, error.message)

@@ -7,7 +7,7 @@ the calls under way every SWEEP seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from ..actions import Invoke
@@ -29,6 +29,11 @@ class Routes(Protocol):
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         """The revision that takes this call; raises NotFound."""
+        ...
+
+    @property
+    def reservations(self) -> Mapping[tuple[str, str], int]:
+        """How many calls a function may have at the same time, for those that have such a bound: (namespace, function) -> number."""
         ...
 
     def profile(self, name: str) -> Profile: ...
@@ -71,6 +76,8 @@ class Dispatcher:
         identifier = invoke.invocation
         self.active[identifier] = call
         try:
+            if self.routes.reservations:
+                self._check_reserved(invoke)
             instance = group.acquire(call)
         except DayflyError as error:
             error.invocation = identifier
@@ -82,6 +89,22 @@ class Dispatcher:
         if self._sweeper is None:
             self._sweeper = self.clock.call_later(SWEEP, self._sweep)
         return call
+
+    def _check_reserved(self, invoke: Invoke) -> None:
+        limit = self.routes.reservations.get((invoke.namespace, invoke.function))
+        if limit is None:
+            return
+        calls = sum(
+            call.invoke.function == invoke.function and call.invoke.namespace == invoke.namespace
+            for call in self.active.values()
+        )
+        if calls > limit:  # this one is among them
+            raise Throttled(
+                f"{invoke.namespace}/{invoke.function} may have {limit} calls at the same time, and it has them",
+                hint="Try again later, or reserve more for it.",
+                retry_after=1.0,
+                bound="reserved",
+            )
 
     async def invoke(self, invoke: Invoke) -> Result:
         """Make the call and wait for its whole answer. Raises what went wrong on the platform's side."""

@@ -121,6 +121,7 @@ class Route(Struct, frozen=True, kw_only=True):
     fast: bool = False
     streams: bool = False
     own: bool = False  # on the dialect's own listener only, where nobody else wants that path
+    body_bytes: int = 0  # that a body may have on the wide lane; 0: what the listener allows
 
     def __post_init__(self) -> None:
         translates = self.decode is not None and self.encode is not None

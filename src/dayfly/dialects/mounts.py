@@ -15,7 +15,8 @@ log = logging.getLogger("dayfly.dialects")
 
 
 class BuiltIn(Struct, frozen=True, kw_only=True):
-    """A dialect of ours. `module` has a function `dialect(view) -> Dialect`; its listener has the dialect's name."""
+    """A dialect of ours. `module` has a function `dialect(view) -> Dialect`; its listener has the dialect's name. It may have another,
+    `further(view, listener)`, for mounts beside that."""
 
     name: str
     module: str
@@ -25,7 +26,10 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
     extra: str = ""  # of the package, if the dialect needs more than the base installation
 
 
-BUILT_IN: tuple[BuiltIn, ...] = (BuiltIn(name="openwhisk", module="dayfly.dialects.openwhisk", port=3233, prefixes=("",)),)
+BUILT_IN: tuple[BuiltIn, ...] = (
+    BuiltIn(name="lambda", module="dayfly.dialects.aws", port=4566, extra="lambda"),
+    BuiltIn(name="openwhisk", module="dayfly.dialects.openwhisk", port=3233, prefixes=("",)),
+)
 
 
 def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:
@@ -44,6 +48,8 @@ def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:
             continue
         made = module.dialect(view)
         found.append(Mount(dialect=made, listener=built_in.name))
+        if hasattr(module, "further"):
+            found += module.further(view, built_in.name)
         found += [Mount(dialect=made, prefix=prefix) for prefix in built_in.prefixes]
         if built_in.hosts:
             found.append(Mount(dialect=made, hosts=built_in.hosts))

@@ -44,7 +44,7 @@ class WideLane:
             signs = self._edge.asks_login and match.mount.dialect.authenticate is not None
             if not signs:  # nobody unknown makes us read a body
                 head.identity = self._edge.identify_manager(match.mount, head, b"")
-            body = await self._collect(receive)
+            body = await self._collect(receive, match.route.body_bytes or self._edge.limits.body_bytes)
             if signs:
                 head.identity = self._edge.identify_manager(match.mount, head, body)
             reply = await self._reply(match, head, body)
@@ -71,8 +71,7 @@ class WideLane:
         action = route.decode(head, match.params, body)
         return route.encode(head, action, await do(action))
 
-    async def _collect(self, receive: Any) -> bytes:
-        limit = self._edge.limits.body_bytes
+    async def _collect(self, receive: Any, limit: int) -> bytes:
         parts = []
         size = 0
         while True:

@@ -47,6 +47,8 @@ class FunctionError(Struct, frozen=True, kw_only=True):
     trace: tuple[str, ...] = ()  # user frames only, one text a frame
     payload: str = ""  # the same in the words of a foreign contract, as JSON
     log: str = ""  # see `Result.log`
+    cpu_us: int = 0  # as of an answer's head, where the contract tells
+    rss_kb: int = 0
 
 
 class Timings(Struct, frozen=True):
@@ -72,6 +74,7 @@ class Result(Struct, kw_only=True):
     timings: Timings = Timings()
     streaming: bool = False
     log: str = ""  # the end of what the call printed, where a caller asked its contract for it
+    rss_kb: int = 0  # high-water mark of the instance's resident memory
 
 
 class Invocation(Struct, frozen=True):

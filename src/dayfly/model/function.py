@@ -132,6 +132,7 @@ class Function(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     profile: str = "native"
     invoke_policy: InvokePolicy = InvokePolicy()
+    reserved: int | None = None  # calls of all its revisions at the same time, at most; None: no bound but the server's
     created: float = 0.0
     updated: float = 0.0
 

@@ -143,6 +143,7 @@ class Deployer:
             labels=action.labels,
             profile=action.profile,
             invoke_policy=old.invoke_policy if old is not None else InvokePolicy(),
+            reserved=old.reserved if old is not None else None,
             created=old.created if old is not None else now,
             updated=now,
         )

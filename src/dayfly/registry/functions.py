@@ -16,6 +16,7 @@ from ..actions import (
     Page,
     PutAlias,
     RecycleFunction,
+    ReserveConcurrency,
     Rollback,
     SetInvokePolicy,
     SetTraffic,
@@ -28,7 +29,9 @@ from ..store.port import Store
 from .deploy import Deployer, function_statement, note
 from .registry import Registry, Route
 
-_OnOne = SetInvokePolicy | SetTraffic | Rollback | PutAlias | DeleteAlias  # actions that change one function
+_OnOne = (
+    ReserveConcurrency | SetInvokePolicy | SetTraffic | Rollback | PutAlias | DeleteAlias
+)  # actions that change one function
 
 
 class Functions:
@@ -108,6 +111,11 @@ class Functions:
             return replace(route.function, traffic=action.traffic)
 
         return await self._change(action, change)
+
+    async def reserve(self, action: ReserveConcurrency) -> Function:
+        if action.limit is not None and action.limit < 0:
+            raise BadInput("a reservation is a number of calls, 0 or more")
+        return await self._change(action, lambda route: replace(route.function, reserved=action.limit))
 
     async def rollback(self, action: Rollback) -> Function:
         def change(route: Route) -> Function:

@@ -52,6 +52,7 @@ class Registry:
         self._routes: dict[tuple[str, str], Route] = {}
         self._shared = Shared()
         self.namespaces: dict[str, float] = {}
+        self.reservations: dict[tuple[str, str], int] = {}  # of those functions that have one
         self.profiles: dict[str, Profile] = {NATIVE.name: NATIVE}  # those of the dialects join them
 
     async def load(self) -> None:
@@ -69,6 +70,7 @@ class Registry:
         rows = await self._store.fetch("function_one", namespace=namespace, name=name)
         if not rows:
             self._routes.pop((namespace, name), None)
+            self.reservations.pop((namespace, name), None)
             return
         revisions = await self._store.fetch("revisions_of", namespace=namespace, function=name)
         self._add(rows[0][2], [row[4] for row in revisions])
@@ -77,6 +79,10 @@ class Registry:
         function = named(_function(body))
         shared = [self._shared.revision(_revision(one), function) for one in revisions]
         self._routes[function.namespace, function.name] = Route(function, {revision.number: revision for revision in shared})
+        if function.reserved is None:
+            self.reservations.pop((function.namespace, function.name), None)
+        else:
+            self.reservations[function.namespace, function.name] = function.reserved
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         """The revision that takes this call: by the traffic split, or by number, alias or tag. Raises NotFound."""

@@ -250,6 +250,7 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
         described["payload"] = payload or json.dumps(error)
         if self._tail.wanted:
             described["log"] = self._tail.text()
+        described.update(json.loads(b"{" + self._usage()))
         assert self._conn is not None
         self._conn.send(encode(ERROR | END, self._stream, pack(described)))
 

@@ -1,0 +1,58 @@
+"""InvokeWithResponseStream: the answer as an event stream.
+
+The framing is that of Smithy's event streams (https://smithy.io/2.0/aws/amazon-eventstream.html): a prelude of two lengths and their
+CRC, headers, payload, and a CRC over all of it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import msgspec
+
+from ...actions import Invoke
+from ...model.call import Result
+from ..hook import Head, Reply
+from .invoke import Invocations, error_body, json_body
+
+_encode = msgspec.json.encode
+
+
+class Streams(Invocations):
+    """The route of InvokeWithResponseStream."""
+
+    def encode(self, head: Head, invoke: Invoke, result: Result) -> Reply:
+        whole = super().encode(head, invoke, result)
+        if whole.status != 200:
+            return whole
+        kept = ("x-amzn-requestid", "x-amz-executed-version")
+        headers = [field for field in whole.headers if field[0] in kept]
+        headers.append(("content-type", "application/vnd.amazon.eventstream"))
+        complete: dict[str, Any] = {}
+        log = next((value for name, value in whole.headers if name == "x-amz-log-result"), None)
+        if log is not None:
+            complete["LogResult"] = log
+        if result.error is not None:
+            details = error_body(result)
+            complete |= {"ErrorCode": result.error.type or "Unhandled", "ErrorDetails": details.decode()}
+            return Reply(200, headers, event("InvokeComplete", "application/json", _encode(complete)))
+        body = json_body(result)
+        chunk = event("PayloadChunk", "application/octet-stream", body) if body else b""
+        return Reply(200, headers, chunk + event("InvokeComplete", "application/json", _encode(complete)))
+
+
+def event(kind: str, content_type: str, payload: bytes) -> bytes:
+    """One event."""
+    headers = b"".join(_header(name, value) for name, value in (
+        (":event-type", kind), (":content-type", content_type), (":message-type", "event"),
+    ))  # fmt: skip
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+def _header(name: str, value: str) -> bytes:
+    encoded = value.encode()
+    return struct.pack(">B", len(name)) + name.encode() + b"\x07" + struct.pack(">H", len(encoded)) + encoded
