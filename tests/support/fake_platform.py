@@ -181,6 +181,9 @@ class FakePlatform(FakeEvents):
         policy = InvokePolicy(callers=action.callers, identities=action.identities)
         return self._keep(replace(self._function(action), invoke_policy=policy))
 
+    def ReserveConcurrency(self, action: a.ReserveConcurrency) -> Function:
+        return self._keep(replace(self._function(action), reserved=action.limit))
+
     def SetTraffic(self, action: a.SetTraffic) -> Function:
         return self._keep(replace(self._function(action), traffic=action.traffic))
 

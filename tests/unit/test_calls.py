@@ -40,6 +40,8 @@ class Desk:
         self.records: list[Invocation] = []
         self.dispatcher = Dispatcher(self, self.pool, self.records.append, self.clock)
 
+    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         if function != self.revision.function:
             raise NotFound("no such function")
@@ -397,3 +399,16 @@ async def test_a_full_machine_evicts_somebody_elses_idle_instance() -> None:
     desk.sandbox.boxes[1].ready()
     desk.sandbox.boxes[1].answer()
     assert second.endings == 1
+
+
+async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_time() -> None:
+    desk = Desk()
+    desk.reservations = {("default", "hello"): 1}
+    desk.call()
+    with pytest.raises(Throttled) as caught:
+        desk.call()
+    assert caught.value.members["bound"] == "reserved"
+    assert desk.records[-1].status is Status.REJECTED
+    desk.sandbox.boxes[0].ready()
+    desk.sandbox.boxes[0].answer(b"1")
+    desk.call()

@@ -60,6 +60,8 @@ class Site:
         self.edge = Edge(mounts, admission, Gate(), limits, self.perform)
         self.listener = Listener(self.edge, WideLane(self.edge, plain), "127.0.0.1", 0, grace_s=1)
 
+    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         if function not in self.functions:
             raise NotFound(f"there is no function {function!r}")

@@ -47,6 +47,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.clients: list[Waiting] = []
         self.refused = 0
 
+    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         return self.functions[function]
 

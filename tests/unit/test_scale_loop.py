@@ -42,6 +42,8 @@ class World:
         self.dispatcher = Dispatcher(self, self.pool, lambda record: None, self.clock)
         self.clients: list[Waiting] = []
 
+    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         return self.target
 

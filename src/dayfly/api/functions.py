@@ -32,6 +32,12 @@ class TrafficBody(Struct, kw_only=True, forbid_unknown_fields=True, rename={"tra
     traffic: Targets
 
 
+class Reservation(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How many calls a function may have at the same time; null: no bound of its own."""
+
+    limit: Annotated[int, Meta(ge=0, le=100_000)] | None
+
+
 class PolicyBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """Who may call a function."""
 
@@ -124,6 +130,14 @@ ENDPOINTS = (
         summary="Say who may call it: who has a role in the namespace, only some, or everybody",
         action=a.SetInvokePolicy,
         body=PolicyBody,
+        gives=Function,
+    ),
+    Endpoint(
+        method="PUT",
+        path=FUNCTION + "/reservation",
+        summary="Bound its calls at the same time, over all revisions",
+        action=a.ReserveConcurrency,
+        body=Reservation,
         gives=Function,
     ),
     Endpoint(

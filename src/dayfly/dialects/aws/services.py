@@ -36,7 +36,15 @@ def routes(view: View) -> list[Route]:
         text = msgspec.json.encode({"services": running, "edition": "dayfly", "version": __version__})
         return Reply(200, [("content-type", "application/json")], text)
 
+    async def other(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        service = scope_of(head).service
+        if service in ("", "lambda"):
+            raise AwsError("UnknownOperationException", "There is no operation of this path.", 404)
+        raise not_offered(service)
+
     return [
+        Route(method="*", path="/{path...}", handle=other),
+        Route(method="*", path="/", handle=other),
         Route(method="POST", path="/", handle=root, body_bytes=16 << 20),
         Route(method="GET", path="/_localstack/health", handle=health),
         Route(method="GET", path="/health", handle=health),
@@ -47,7 +55,7 @@ async def _perform(head: Head, body: bytes, do: Do, view: View) -> Reply:
     service, operation = _asked(head, body)
     table = JSON.get(service) or QUERY.get(service)
     if table is None:
-        raise AwsError("UnknownOperationException", f"The service {service or '?'} is not offered by Dayfly.", 501)
+        raise not_offered(service)
     perform = table.get(operation)
     if perform is None:
         code = "UnknownOperationException" if service in JSON else "InvalidAction"
@@ -68,6 +76,10 @@ async def _perform(head: Head, body: bytes, do: Do, view: View) -> Reply:
         f"<ResponseMetadata><RequestId>{identifier}</RequestId></ResponseMetadata></{operation}Response>"
     )
     return Reply(200, [("content-type", "text/xml"), ("x-amzn-requestid", identifier)], text.encode())
+
+
+def not_offered(service: str) -> AwsError:
+    return AwsError("UnknownOperationException", f"The service {service or '?'} is not offered by Dayfly.", 501)
 
 
 def _asked(head: Head, body: bytes) -> tuple[str, str]:
