@@ -112,7 +112,4 @@ function pick(exported, wanted, handler, file) {
   );
 }
 
-/** How user code is called, by the name of the contract: work -> handler(head, body) to be called for each call. */
-const CONTRACTS = { dayfly: load, whisk: (work) => require('./whisk.cjs').load(work, { isEsm, load, searchIn }) };
-
-module.exports = { CONTRACTS, load };
+module.exports = { findFile, isEsm, load, searchIn };

@@ -11,15 +11,14 @@
 const fs = require('node:fs');
 const net = require('node:net');
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { describeLoad, LoadFailed, logText } = require('./errors.cjs');
+const { contract, NAMES } = require('./contracts.cjs');
+const { LoadFailed } = require('./errors.cjs');
 const { encode, END, KIND } = require('./frames.cjs');
-const { CONTRACTS } = require('./load.cjs');
 const { install, NO_CALL } = require('./output.cjs');
 const { Server } = require('./serve.cjs');
 
 const LISTEN_FD = 3;
 const WORK_FD = 4;
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 function readWork() {
   if (process.env.DAYFLY_WORK) return JSON.parse(process.env.DAYFLY_WORK);
@@ -36,21 +35,7 @@ function readWork() {
 }
 
 /** Replace all that this process inherited. */
-function settle(work) {
-  const tmp = work.tmp || '/tmp';
-  const environment = {
-    PATH,
-    HOME: tmp,
-    TMPDIR: tmp,
-    LANG: 'C.UTF-8',
-    TZ: 'UTC',
-    DAYFLY_FUNCTION: String(work.function),
-    DAYFLY_NAMESPACE: String(work.namespace),
-    DAYFLY_REVISION: String(work.revision),
-    DAYFLY_MEMORY_MB: String(work.memory_mb),
-    DAYFLY_INSTANCE: String(work.id),
-    ...work.env,
-  };
+function settle(work, environment) {
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, environment);
   process.umask(0o022);
@@ -59,9 +44,11 @@ function settle(work) {
 
 async function main() {
   const work = readWork();
-  settle(work);
+  const wanted = work.contract || 'dayfly';
+  const rules = contract(wanted) ?? contract('dayfly');
+  settle(work, rules.environment(work));
   const storage = work.concurrency > 1 ? new AsyncLocalStorage() : null;
-  const server = new Server(work, storage);
+  const server = new Server(work, storage, rules);
   const output = install(storage ? () => storage.getStore()?.id ?? (server.begun ? NO_CALL : '') : () => server.currentId);
   server.output = output;
   const listener = net.createServer();
@@ -70,18 +57,16 @@ async function main() {
   const onStray = (error) => (failed ??= error); // thrown while loading, outside of the module's own evaluation
   process.on('uncaughtException', onStray);
   try {
-    const contract = work.contract || 'dayfly';
-    const loader = CONTRACTS[contract];
-    if (!loader) throw new LoadFailed(`there is no contract '${contract}' for Node; there is: ${Object.keys(CONTRACTS).join(', ')}`);
-    server.handler = await loader(work);
+    if (!NAMES.includes(wanted)) throw new LoadFailed(`there is no contract '${wanted}' for Node; there is: ${NAMES.join(', ')}`);
+    server.handler = await rules.load(work);
   } catch (error) {
     failed = error ?? new Error('the module threw nothing');
   }
   process.off('uncaughtException', onStray);
   output.finish('');
   if (failed) {
-    const described = describeLoad(failed, work.task_root);
-    process.stderr.write(logText(described));
+    const described = rules.describeLoad(failed, work);
+    process.stderr.write(rules.logText(described, null));
     const payload = encode(KIND.FAILED | END, 0, JSON.stringify(described));
     listener.on('connection', (socket) => socket.end(payload, () => process.exit(1)));
   } else {

@@ -11,6 +11,8 @@ const { StringDecoder } = require('node:string_decoder');
 
 const NO_CALL = '0'.repeat(32);
 const HOLD = 64 << 10; // characters of an unfinished line that are kept back
+const TAIL = 4096; // characters of log that a caller can have
+let tail = null; // the end of what the running call printed, if its caller wants it
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 function writeAll(fd, text) {
@@ -69,6 +71,7 @@ class Lines extends Writable {
   }
 
   write_(id, text) {
+    if (tail !== null) tail = (tail + text).slice(-TAIL);
     let marker = '';
     if (id !== this.last) {
       marker = '\x1e' + id + '\n';
@@ -86,6 +89,14 @@ function install(currentId) {
   }
   return {
     ...streams,
+    /** A call begins; `wanted`: whether its caller wants the end of what it prints. */
+    tail(wanted) {
+      tail = wanted ? '' : null;
+    },
+    /** That end, for the head of the answer. */
+    told() {
+      return tail === null ? {} : { log: tail };
+    },
     finish(id) {
       streams.stdout.finish(id);
       streams.stderr.finish(id);

@@ -5,9 +5,8 @@
  */
 
 const { Context, Request } = require('./call.cjs');
-const { describe, logText } = require('./errors.cjs');
 const { CHUNK, EMPTY, encode, encodeData, END, KIND, Parser } = require('./frames.cjs');
-const { headOf, piece, prepare, Refused, Unencodable } = require('./reply.cjs');
+const { headOf, piece, Refused, Unencodable } = require('./reply.cjs');
 
 const EVENT_HTTP = { method: 'POST', path: '/', query: '', headers: [['content-type', 'application/json']] };
 const CANCELLED = JSON.stringify({ type: 'Cancelled', message: 'the call was cancelled', trace: [] });
@@ -26,8 +25,9 @@ class Call {
 }
 
 class Server {
-  constructor(work, storage) {
+  constructor(work, storage, rules) {
     this.work = work;
+    this.rules = rules; // the contract: see contracts.cjs
     this.http = work.flavour === 'http';
     this.storage = storage;
     this.handler = null;
@@ -70,7 +70,7 @@ class Server {
     if (call === undefined) return;
     if (kind === KIND.CANCEL) {
       this.finish(call, encode(KIND.ERROR | END, stream, CANCELLED));
-      if (call.context !== null) Context.abort(call.context);
+      if (call.context instanceof Context) Context.abort(call.context);
     } else if (kind === KIND.DATA && call.context === null) {
       call.parts.push(payload);
       if (end) this.begin(call);
@@ -79,7 +79,8 @@ class Server {
 
   begin(call) {
     this.begun = true;
-    call.context = new Context(this.work, call.head);
+    this.output.tail(call.head.client?.includes('"tail"') ?? false);
+    call.context = this.rules.context(this.work, call.head);
     const body = call.parts.length === 1 ? call.parts[0] : Buffer.concat(call.parts);
     call.parts = null;
     if (this.storage === null) {
@@ -103,10 +104,9 @@ class Server {
           return;
         }
       }
-      const handler = this.handler;
-      let result = handler(input, call.context);
+      let result = this.rules.invoke(this.handler, input, call.context);
       if (typeof result?.then === 'function') result = await result;
-      const answer = prepare(result, this.http);
+      const answer = this.rules.prepare(result, this.http);
       if (answer.items) await this.stream(call, answer);
       else this.answer(call, answer.head, answer.body);
     } catch (error) {
@@ -115,7 +115,8 @@ class Server {
   }
 
   answer(call, head, body) {
-    const first = JSON.stringify({ ...head, ...this.usage() });
+    this.output.finish(call.id);
+    const first = JSON.stringify({ ...head, ...this.usage(), ...this.output.told() });
     const data = typeof body === 'string' ? Buffer.from(body) : body;
     if (data.length === 0) {
       this.finish(call, encode(KIND.RESPONSE | END, call.stream, first));
@@ -184,8 +185,10 @@ class Server {
       this.finish(call, encode(KIND.REFUSED | END, call.stream, payload));
       return;
     }
-    const described = describe(error, this.work.task_root);
-    process.stderr.write(logText(described));
+    const described = this.rules.describe(error, this.work);
+    process.stderr.write(this.rules.logText(described, call.head));
+    this.output.finish(call.id);
+    Object.assign(described, this.rules.wantsUsage ? this.usage() : {}, this.output.told());
     this.finish(call, encode(KIND.ERROR | END, call.stream, JSON.stringify(described)));
   }
 
@@ -197,7 +200,8 @@ class Server {
       if (own !== undefined && !own.ended) this.fail(own, error);
       else if (own === undefined && calls.length === 1) this.fail(calls[0], error);
       else {
-        process.stderr.write(`outside of any call: ${logText(describe(error, this.work.task_root))}this instance ends\n`);
+        const described = this.rules.describe(error, this.work);
+        process.stderr.write(`outside of any call: ${this.rules.logText(described, null)}this instance ends\n`);
         for (const call of calls) this.fail(call, error);
         process.exit(1);
       }

@@ -32,6 +32,7 @@ import awslambdaric.lambda_runtime_marshaller
 del sys.modules["runtime_client"]
 
 from . import output, process, sdk
+from .awsenv import environment
 from .errors import pack
 from .frames import DATA, END, ERROR, FAILED, READY, REQUEST, Connection, encode
 from .orphans import Orphans
@@ -43,60 +44,17 @@ if TYPE_CHECKING:
 
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100  # bytes, as Lambda counts
 TAIL = 4096  # bytes of log that a caller can have
-RUNTIME_API = "169.254.100.1:9001"  # as functions find it in their environment
-_PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
-_LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 _SWEEP = 16  # calls from one collection of orphans to the next
 _loads = json.JSONDecoder().decode
 
 
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the function of `work` (see `worker.main`) until the process is killed. Never returns."""
-    process.run("Lambda runtime", _serve, work, listen_fd, environment)
+    process.run("Lambda runtime", _serve, work, listen_fd, _environment)
 
 
-def environment(work: dict[str, Any]) -> dict[str, str]:
-    """What Lambda documents (Using Lambda environment variables: defined runtime environment variables), and the function's own."""
-    options = work["options"]
-    name, version = str(work["function"]), options.get("version", "$LATEST")
-    day = time.strftime("%Y/%m/%d", time.gmtime())
-    base = {
-        "AWS_ACCESS_KEY_ID": "ASIA" + work["id"][:16].upper(),
-        "AWS_SECRET_ACCESS_KEY": work["id"] + work["id"][:8],
-        "AWS_SESSION_TOKEN": work["id"],
-        "AWS_DEFAULT_REGION": options.get("region", "us-east-1"),
-        "AWS_REGION": options.get("region", "us-east-1"),
-        "AWS_EXECUTION_ENV": "AWS_Lambda_" + options.get("runtime", str(work["runtime"])),
-        "AWS_LAMBDA_FUNCTION_NAME": name,
-        "AWS_LAMBDA_FUNCTION_VERSION": version,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(work["memory_mb"]),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": options.get("initialization", "on-demand"),
-        "AWS_LAMBDA_LOG_GROUP_NAME": options.get("group") or "/aws/lambda/" + name,
-        "AWS_LAMBDA_LOG_STREAM_NAME": "%s/[%s]%s" % (day, version, work["id"]),
-        "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
-        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        "AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1:2000",
-        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.100.1",
-        "_AWS_XRAY_DAEMON_PORT": "2000",
-        "LAMBDA_TASK_ROOT": str(work["task_root"]),
-        "LAMBDA_RUNTIME_DIR": "/var/runtime",
-        "LANG": "en_US.UTF-8",
-        "LC_CTYPE": "C.UTF-8",
-        "LD_LIBRARY_PATH": _LIBRARIES,
-        "PATH": _PATH,
-        "PYTHONPATH": "/var/runtime",
-        "PWD": str(work["task_root"]),
-        "SHLVL": "0",
-        "TZ": ":UTC",
-        "_HANDLER": str(work["handler"]),
-    }
-    if work.get("tmp"):  # without isolation /tmp is the machine's
-        base["TMPDIR"] = str(work["tmp"])
-    if options.get("format") == "JSON":
-        base["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
-        base["AWS_LAMBDA_LOG_LEVEL"] = options.get("level") or "INFO"
-    base.update(work.get("env") or {})
-    return base
+def _environment(work: dict[str, Any]) -> dict[str, str]:
+    return {"LC_CTYPE": "C.UTF-8", "PYTHONPATH": "/var/runtime", **environment(work)}
 
 
 def _serve(work: dict[str, Any], listener: socket.socket) -> int:
@@ -125,7 +83,7 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
     """What `bootstrap.run` asks for calls and tells their outcome."""
 
     def __init__(self, work: dict[str, Any], listener: socket.socket) -> None:
-        super().__init__(RUNTIME_API)
+        super().__init__(os.environ["AWS_LAMBDA_RUNTIME_API"])
         self.marshaller = awslambdaric.lambda_runtime_marshaller.LambdaMarshaller()  # which depends on the environment
         self._arn = "arn:aws:lambda:%s:%s:function:%s" % (
             os.environ["AWS_REGION"], work["options"].get("account", "000000000000"), work["function"],

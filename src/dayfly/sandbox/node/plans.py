@@ -80,7 +80,7 @@ class Planner:
 
     def modules(self, interpreter: Interpreter) -> tuple[str, ...]:
         """What of the runtime this interpreter's zygote imports before it forks."""
-        return ("bridge",) if interpreter is self._launcher else interpreter.preload or ("worker",)
+        return ("bridge", "runtimeapi") if interpreter is self._launcher else interpreter.preload or ("worker",)
 
     def instance(self, spec: BoxSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start an instance. Raises CannotStart if this node lacks its runtime or its code."""
@@ -94,7 +94,7 @@ class Planner:
         if not self._jailed:
             folder = self._scratch / spec.id
             task["tmp"] = str(folder)
-        interpreter, kind = self._launcher, "bridge"
+        interpreter, kind = self._launcher, "runtimeapi" if spec.contract == "lambda" else "bridge"
         if spec.runtime == "nodejs":
             kind, task = "exec", self._node(task)
         elif spec.runtime != "provided":

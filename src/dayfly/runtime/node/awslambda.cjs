@@ -1,0 +1,266 @@
+'use strict';
+/*
+ * The contract of AWS Lambda for Node: what AWS's runtime for Node does with a handler, as its documentation describes it
+ * (docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html, -context, -logging, and response streaming).
+ *
+ * A call's `client` is JSON: arn, context, identity, trace, tenant, and tail, if the caller wants the end of what the call prints.
+ */
+
+const { PassThrough } = require('node:stream');
+const { format } = require('node:util');
+const path = require('node:path');
+const Module = require('node:module');
+const { pathToFileURL } = require('node:url');
+const { findFile, isEsm } = require('./load.cjs');
+
+const RESPONSE_LIMIT = 6 * 1024 * 1024 + 100; // bytes, as Lambda counts
+const STREAMS = Symbol.for('dayfly.lambda.streams');
+const PRELUDE = 'application/vnd.awslambda.http-integration-response';
+
+class LambdaError extends Error {
+  constructor(type, message) {
+    super(message);
+    this.name = type;
+    this.stack = undefined;
+  }
+}
+
+function environment(work) {
+  const options = work.options ?? {};
+  const region = options.region ?? 'us-east-1';
+  const version = options.version ?? '$LATEST';
+  const day = new Date().toISOString().slice(0, 10).replaceAll('-', '/');
+  const base = {
+    AWS_ACCESS_KEY_ID: 'ASIA' + work.id.slice(0, 16).toUpperCase(),
+    AWS_SECRET_ACCESS_KEY: work.id + work.id.slice(0, 8),
+    AWS_SESSION_TOKEN: work.id,
+    AWS_DEFAULT_REGION: region,
+    AWS_REGION: region,
+    AWS_EXECUTION_ENV: 'AWS_Lambda_' + (options.runtime ?? 'nodejs20.x'),
+    AWS_LAMBDA_FUNCTION_NAME: work.function,
+    AWS_LAMBDA_FUNCTION_VERSION: version,
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(work.memory_mb),
+    AWS_LAMBDA_INITIALIZATION_TYPE: options.initialization ?? 'on-demand',
+    AWS_LAMBDA_LOG_GROUP_NAME: options.group || '/aws/lambda/' + work.function,
+    AWS_LAMBDA_LOG_STREAM_NAME: `${day}/[${version}]${work.id}`,
+    AWS_LAMBDA_RUNTIME_API: '169.254.100.1:9001',
+    AWS_XRAY_CONTEXT_MISSING: 'LOG_ERROR',
+    AWS_XRAY_DAEMON_ADDRESS: '169.254.100.1:2000',
+    _AWS_XRAY_DAEMON_ADDRESS: '169.254.100.1',
+    _AWS_XRAY_DAEMON_PORT: '2000',
+    LAMBDA_TASK_ROOT: work.task_root,
+    LAMBDA_RUNTIME_DIR: '/var/runtime',
+    LANG: 'en_US.UTF-8',
+    LD_LIBRARY_PATH: '/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib',
+    NODE_PATH: '/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task',
+    PATH: '/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin',
+    PWD: work.task_root,
+    SHLVL: '0',
+    TZ: ':UTC',
+    _HANDLER: work.handler,
+  };
+  if (work.tmp) base.TMPDIR = work.tmp; // without isolation /tmp is the machine's
+  if (options.format === 'JSON') Object.assign(base, { AWS_LAMBDA_LOG_FORMAT: 'JSON', AWS_LAMBDA_LOG_LEVEL: options.level ?? 'INFO' });
+  return { ...base, ...work.env };
+}
+
+/** Which call runs, for what is printed. */
+let requestId = '';
+
+function stamp() {
+  return new Date().toISOString();
+}
+
+function takeConsole() {
+  const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
+  const levels = { log: 'INFO', info: 'INFO', debug: 'DEBUG', warn: 'WARN', error: 'ERROR', trace: 'TRACE' };
+  for (const [name, level] of Object.entries(levels)) {
+    console[name] = (...parts) => {
+      const message = format(...parts);
+      process.stdout.write(
+        json
+          ? JSON.stringify({ timestamp: stamp(), level, requestId: requestId || undefined, message }) + '\n'
+          : `${stamp()}\t${requestId || 'undefined'}\t${level}\t${message.replaceAll('\n', '\r')}\n`,
+      );
+    };
+  }
+}
+
+async function load(work) {
+  takeConsole();
+  globalThis.awslambda = {
+    streamifyResponse(handler) {
+      handler[STREAMS] = true;
+      return handler;
+    },
+    HttpResponseStream: {
+      from(stream, prelude) {
+        stream.setContentType(PRELUDE);
+        stream.prelude = prelude;
+        return stream;
+      },
+    },
+  };
+  const opt = work.opt_root ?? '/opt';
+  process.env.NODE_PATH = process.env.NODE_PATH.replaceAll('/opt/', opt + '/').replaceAll('/var/task', work.task_root);
+  Module._initPaths();
+  const at = work.handler.lastIndexOf('.');
+  const [name, wanted] = [work.handler.slice(0, at), work.handler.slice(at + 1)];
+  if (at < 1 || !wanted) throw new LambdaError('Runtime.MalformedHandlerName', 'Bad handler');
+  let file;
+  try {
+    file = findFile(work.task_root, name);
+  } catch {
+    throw new LambdaError('Runtime.ImportModuleError', `Error: Cannot find module '${path.basename(name)}'\nRequire stack:\n- /var/runtime/index.mjs`);
+  }
+  let exported;
+  try {
+    exported = isEsm(file) ? await import(pathToFileURL(file).href) : Module.createRequire(file)(file);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw named(error, 'Runtime.UserCodeSyntaxError', `SyntaxError: ${error.message}`);
+    if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') {
+      throw named(error, 'Runtime.ImportModuleError', `Error: ${error.message}`);
+    }
+    throw error;
+  }
+  const found = exported?.[wanted] ?? exported?.default?.[wanted];
+  if (found === undefined) throw new LambdaError('Runtime.HandlerNotFound', `${work.handler} is undefined or not exported`);
+  if (typeof found !== 'function') throw new LambdaError('Runtime.HandlerNotFound', `${work.handler} is not a function`);
+  return found;
+}
+
+function named(error, type, message) {
+  const made = new LambdaError(type, message);
+  made.stack = error.stack;
+  return made;
+}
+
+function context(work, head) {
+  const told = head.client ? JSON.parse(head.client) : {};
+  const id = head.id;
+  requestId = `${id.slice(0, 8)}-${id.slice(8, 12)}-${id.slice(12, 16)}-${id.slice(16, 20)}-${id.slice(20)}`;
+  process.env._X_AMZN_TRACE_ID = told.trace ?? `Root=1-${id.slice(0, 8)}-${id.slice(8)};Parent=${id.slice(8, 24)};Sampled=0`;
+  const deadline = head.deadline * 1000;
+  const environment = process.env;
+  return {
+    callbackWaitsForEmptyEventLoop: true,
+    functionVersion: environment.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: environment.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: environment.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: environment.AWS_LAMBDA_LOG_STREAM_NAME,
+    clientContext: told.context ? JSON.parse(told.context) : undefined,
+    identity: told.identity ? JSON.parse(told.identity) : undefined,
+    tenantId: told.tenant,
+    invokedFunctionArn:
+      told.arn ?? `arn:aws:lambda:${environment.AWS_REGION}:${work.options?.account ?? '000000000000'}:function:${work.function}`,
+    awsRequestId: requestId,
+    getRemainingTimeInMillis: () => Math.max(0, Math.floor(deadline - Date.now())),
+  };
+}
+
+/** What a streaming handler writes to: what is read from it are the pieces of the answer. */
+class ResponseStream extends PassThrough {
+  contentType = 'application/octet-stream';
+  prelude = null;
+
+  setContentType(kind) {
+    this.contentType = kind;
+  }
+}
+
+function invoke(handler, input, given) {
+  if (handler[STREAMS]) return stream(handler, input, given);
+  return new Promise((resolve, reject) => {
+    const callback = (error, result) => (error ? reject(error) : resolve(result));
+    given.done = callback;
+    given.succeed = (result) => callback(null, result);
+    given.fail = (error) => callback(error ?? 'handled');
+    const result = handler(input, given, callback);
+    if (typeof result?.then === 'function') result.then(resolve, reject);
+    else if (handler.length < 3 && result !== undefined) resolve(result);
+    else if (handler.length < 3) setImmediate(() => resolve(null));
+  });
+}
+
+function stream(handler, input, given) {
+  const out = new ResponseStream();
+  const ended = Promise.resolve(handler(input, out, given)).then(
+    () => out.writableEnded || out.end(),
+    (error) => out.destroy(error),
+  );
+  return new Promise((resolve, reject) => {
+    out.once('error', reject);
+    out.once('readable', () => {
+      out.removeListener('error', reject);
+      resolve(out);
+    });
+    ended.catch(reject);
+  });
+}
+
+function prepare(result) {
+  if (result instanceof ResponseStream) {
+    const kind = result.contentType;
+    const head = { headers: [['content-type', kind]] };
+    return { head, sse: false, items: pieces(result) };
+  }
+  let text;
+  try {
+    text = JSON.stringify(result === undefined ? null : result) ?? 'null';
+  } catch (error) {
+    throw new LambdaError('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`);
+  }
+  const body = Buffer.from(text);
+  if (body.length > RESPONSE_LIMIT) {
+    throw new LambdaError('Function.ResponseSizeTooLarge', `Response payload size exceeded maximum allowed payload size (${RESPONSE_LIMIT} bytes).`);
+  }
+  return { head: {}, body };
+}
+
+async function* pieces(out) {
+  if (out.prelude) yield Buffer.concat([Buffer.from(JSON.stringify(out.prelude)), Buffer.alloc(8)]);
+  for await (const piece of out) yield piece;
+}
+
+/** As Lambda words an error: {errorType, errorMessage, trace}. */
+function worded(error) {
+  if (error instanceof LambdaError && error.stack === undefined) {
+    return error.name === 'Function.ResponseSizeTooLarge'
+      ? { errorType: error.name, errorMessage: error.message }
+      : { errorType: error.name, errorMessage: error.message, trace: [] };
+  }
+  if (error instanceof Error || (typeof error === 'object' && error !== null && 'stack' in error)) {
+    const stack = String(error.stack ?? '').split('\n');
+    const last = stack.findIndex((line) => line.includes(__dirname));
+    return {
+      errorType: String(error.name ?? 'Error'),
+      errorMessage: String(error.message ?? ''),
+      trace: last < 0 ? stack : stack.slice(0, last),
+    };
+  }
+  return { errorType: typeof error, errorMessage: String(error), trace: [] };
+}
+
+function describe(error) {
+  const told = worded(error);
+  return {
+    type: told.errorType.slice(0, 256) || 'Error',
+    message: told.errorMessage.slice(0, 8192),
+    trace: (told.trace ?? []).slice(0, 50),
+    payload: JSON.stringify(told).slice(0, 180_000),
+  };
+}
+
+function describeLoad(error) {
+  const { payload, ...rest } = describe(error);
+  return rest;
+}
+
+function logText(described, head) {
+  const told = { errorType: described.type, errorMessage: described.message, stack: described.trace };
+  const kind = head ? 'Invoke Error ' : 'Uncaught Exception ';
+  return `${stamp()}\t${head ? requestId : 'undefined'}\tERROR\t${kind}\t${JSON.stringify(told)}\n`;
+}
+
+module.exports = { wantsUsage: true, environment, load, context, invoke, prepare, describe, describeLoad, logText };
