@@ -124,7 +124,7 @@ def test_a_function_that_does_not_load_says_where(files: dict[str, str], expecte
 
 def test_unknown_contracts_and_malformed_handlers(tmp_path: Path) -> None:
     for work, message in (
-        ({"contract": "other"}, "there is no contract 'other' for Node; there is: dayfly"),
+        ({"contract": "other"}, "there is no contract 'other' for Node; there is: dayfly, lambda, whisk"),
         ({"handler": "handler"}, "the handler 'handler' is not of the form MODULE.FUNCTION"),
     ):
         with node(tmp_path, **work) as instance:
