@@ -25,6 +25,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens
     token: str = ""  # given from outside; else the one in DATA/token, where one is required
     open_networks: tuple[str, ...] = ()  # private networks (IPv4) that functions may reach
+    tls_cert: Path | None = None  # with the key: TLS on all listeners
+    tls_key: Path | None = None
+    tls_self_signed: bool = False  # the server makes both for itself
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
     dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
@@ -41,6 +44,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             return self.limits
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
         return replace(self.limits, memory_mb=machine * 4 // 5)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_self_signed or self.tls_cert is not None else "http"
 
     @property
     def needs_token(self) -> bool:

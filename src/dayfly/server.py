@@ -9,6 +9,7 @@ with it. One that is killed leaves its instances to the node process for half a 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import fcntl
 import gc
 import logging
@@ -18,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -44,10 +46,11 @@ from .clock import Clock, SystemClock
 from .config import Settings
 from .dialects.hook import Mount, View
 from .dialects.mounts import mounts as built_in
-from .errors import Conflict, DayflyError
+from .errors import BadInput, Conflict, DayflyError
 from .events.eventing import Eventing
 from .events.queue import AsyncQueue
 from .events.retry import of_profile
+from .gateway import tls
 from .gateway.edge import Edge
 from .gateway.listener import Listener
 from .gateway.wide import WideLane
@@ -252,6 +255,7 @@ class Server:
         else:
             self.keyring.trust(LOCAL.id)
         hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
+        certificate = await asyncio.to_thread(self._tls)
         gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
         app = create_app(
             self.platform.perform,
@@ -264,7 +268,9 @@ class Server:
         for name, port in ({"": settings.port} | settings.spare_listeners | settings.listeners).items():
             edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
             try:
-                listener = Listener(edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s)
+                listener = Listener(
+                    edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s, tls=certificate
+                )
             except Conflict as error:
                 if name in settings.listeners or name not in settings.spare_listeners:
                     raise
@@ -273,7 +279,7 @@ class Server:
             self.listeners[name] = listener
             await listener.open()
             if name:
-                log.info("%s answers on http://%s:%d", name, settings.host, listener.port)
+                log.info("%s answers on %s://%s:%d", name, settings.scheme, settings.host, listener.port)
         self._healthy = True
 
     @property
@@ -311,6 +317,25 @@ class Server:
                 await self.packages.collect(self.registry.artifacts())
             except OSError:
                 log.exception("packages could not be tidied")
+
+    def _tls(self) -> tuple[Path, Path] | None:
+        """Certificate and key, if TLS is asked for. Raises BadInput if they are none."""
+        settings = self.settings
+        if settings.tls_self_signed:
+            names = [name for name in (settings.host, *settings.hosts) if name not in ("0.0.0.0", "::") and "*" not in name]
+            made = tls.self_signed(
+                settings.data / "tls", names, datetime.datetime.fromtimestamp(self.clock.now(), datetime.UTC)
+            )
+            log.info("TLS with %s, SHA-256 %s", made[0], tls.fingerprint(made[0]))
+            return made
+        if settings.tls_cert is None and settings.tls_key is None:
+            return None
+        if settings.tls_cert is None or settings.tls_key is None:
+            raise BadInput(
+                "TLS needs both a certificate and its key", hint="Give --tls-cert and --tls-key, or --tls self-signed."
+            )
+        tls.check(settings.tls_cert, settings.tls_key)
+        return settings.tls_cert, settings.tls_key
 
     # --- wiring -------------------------------------------------------------------------------------------------------
 
@@ -388,7 +413,7 @@ async def _run(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     server = Server(settings)
     await server.open()
-    where = f"http://{settings.host}:{server.port}"
+    where = f"{settings.scheme}://{settings.host}:{server.port}"
     log.info("Dayfly listens on %s", where)
     if server.token and not settings.token:
         log.info("callers need the token in %s", settings.data / "token")

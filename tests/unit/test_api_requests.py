@@ -360,4 +360,4 @@ class TestIdentity:
 
     async def test_loopback_needs_no_login(self, api):
         await api.deploy()
-        assert [by for _, by in api.platform.performed] == [LOCAL]
+        assert [by for _, by in api.platform.performed] == [replace(LOCAL, peer="127.0.0.1")]

@@ -97,6 +97,13 @@ def _networks(context: click.Context, option: click.Parameter, given: tuple[str,
     callback=_listen,
     help="Port of a dialect's own listener, or `off`. By default the one its clients are used to, if that is free.",
 )
+@click.option(
+    "--tls", type=click.Choice(("self-signed",)), help="Serve HTTPS with a certificate that the server makes for itself."
+)
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Serve HTTPS: the certificate and its chain, PEM."
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's key, PEM.")
 @click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
 @click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
 @click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
@@ -118,7 +125,8 @@ def up(ctx: click.Context, /, host: str, port: int, data: Path, detach: bool, to
     needs to log in, unless a token is given; on other addresses the token is --token, or else the one in DIR/token.
     """
     data = data.absolute()
-    url = f"http://{_in_url(host)}:{port}"
+    scheme = "https" if options["tls"] or options["tls_cert"] else "http"
+    url = f"{scheme}://{_in_url(host)}:{port}"
     running = pidfile.find(data)
     if running is not None:
         return _already(running, url, data, detach)
@@ -145,6 +153,9 @@ def _settings(
     multi_tenant: bool,
     without: tuple[str, ...],
     hosts: tuple[str, ...],
+    tls: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     listen: tuple[str, ...],
     body_limit: int | None,
     max_instances: int | None,
@@ -168,6 +179,9 @@ def _settings(
         without=without,
         open_networks=open_networks,
         hosts=hosts,
+        tls_self_signed=tls is not None,
+        tls_cert=tls_cert and tls_cert.absolute(),
+        tls_key=tls_key and tls_key.absolute(),
         ready_fd=ready_fd,
         dialects=tuple(built_in.name for built_in in BUILT_IN),
         listeners={name: int(to) for name, to in told.items() if to != "off"},
@@ -269,6 +283,8 @@ def _welcome(url: str, data: Path) -> None:
     note(f"Look at it:        dayfly status{there}")
     if (data / "token").exists():
         note(f"Log in with:       export DAYFLY_TOKEN=$(cat {data / 'token'})")
+    if url.startswith("https:") and (data / "tls" / "cert.pem").exists():
+        note(f"Trust it with:     export SSL_CERT_FILE={data / 'tls' / 'cert.pem'}")
     note(f"Stop it:           dayfly down{'' if default else f' --data {data}'}")
     note(f"Its log:           {data / 'server.log'}")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -44,8 +45,13 @@ class _Server(uvicorn.Server):
 class Listener:
     """Accepts connections for one edge until it is closed."""
 
-    def __init__(self, edge: Edge, app: Any, host: str, port: int, *, grace_s: float = 10.0) -> None:
-        """Binds at once; raises Conflict if the address is taken. `port` 0 takes a free one (see `port`)."""
+    def __init__(
+        self, edge: Edge, app: Any, host: str, port: int, *, grace_s: float = 10.0, tls: tuple[Path, Path] | None = None
+    ) -> None:
+        """Binds at once; raises Conflict if the address is taken. `port` 0 takes a free one (see `port`).
+
+        `tls` are the files of a certificate and its key. Without, it is plain HTTP.
+        """
         self._socket = _bind(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
@@ -60,6 +66,8 @@ class Listener:
             backlog=BACKLOG,
             timeout_keep_alive=int(edge.limits.idle_timeout_s),
             timeout_graceful_shutdown=int(grace_s) or 1,
+            ssl_certfile=tls[0] if tls else None,
+            ssl_keyfile=tls[1] if tls else None,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
