@@ -42,6 +42,7 @@ from .build.packages import PackageStore
 from .calls.admission import Admission
 from .calls.dispatcher import Dispatcher
 from .calls.history import History
+from .calls.nesting import nested
 from .clock import Clock, SystemClock
 from .config import Settings
 from .dialects.hook import Mount, View
@@ -85,6 +86,7 @@ from .store.sqlite import SqliteStore
 
 log = logging.getLogger("dayfly")
 
+FUNCTIONS = "functions"  # the listener that functions call the platform at
 TIDY_EVERY = 1800.0  # seconds
 
 
@@ -105,7 +107,12 @@ class Server:
         self.documents = Documents(self.store, self.registry, self.clock)
         view = RegistryView(self.registry, self.documents)
         given = (mount if isinstance(mount, Mount) else mount(view) for mount in mounts)
-        self._mounts = (Mount(dialect=NATIVE_CALLS), *given, *built_in(settings.dialects, view))
+        self._mounts = (
+            Mount(dialect=NATIVE_CALLS),
+            Mount(dialect=NATIVE_CALLS, listener=FUNCTIONS),
+            *given,
+            *built_in(settings.dialects, view),
+        )
         self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
         self.recorder = Recorder(self.store, self.clock)
         self.logs = LogStore(self.store, self.clock)
@@ -125,7 +132,7 @@ class Server:
         self.keys = Keys(self.store, self.seal, self.keyring, self.registry.namespaces, self.clock)
         self.secrets = Secrets(self.store, self.registry, self.seal, self.clock, self._secret_changed)
         self.namespaces = Namespaces(self.store, self.registry, self.clock, self._namespace_gone)
-        self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds())
+        self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds(), token=self._instance_token)
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.eventing = Eventing(
@@ -155,10 +162,13 @@ class Server:
         self.platform = Platform(self._performers(), [authority.guard, self.audit.guard], personal)
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
-        self._admission = Admission(self.dispatcher, self.queue.enqueue, authority.check_call, self.clock)
+        self._admission = Admission(
+            self.dispatcher, self.queue.enqueue, nested(authority.check_call, self.dispatcher.active.values), self.clock
+        )
         self.token = ""
         self.listeners: dict[str, Listener] = {}
         self._healthy = False
+        self._reopening: asyncio.Future[None] | None = None
 
     def _metrics(self) -> Metrics:
         metrics = Metrics()
@@ -257,14 +267,7 @@ class Server:
         hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
         certificate = await asyncio.to_thread(self._tls)
         gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
-        app = create_app(
-            self.platform.perform,
-            gate.control,
-            lambda: self.metrics.render().decode(),
-            clock=self.clock,
-            healthy=lambda: self._healthy,
-            runtimes=runtimes(),
-        )
+        app = self._app(gate)
         for name, port in ({"": settings.port} | settings.spare_listeners | settings.listeners).items():
             edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
             try:
@@ -280,7 +283,39 @@ class Server:
             await listener.open()
             if name:
                 log.info("%s answers on %s://%s:%d", name, settings.scheme, settings.host, listener.port)
+        self.sandbox.on_reopened = self._functions_again
+        await self._serve_functions()
         self._healthy = True
+
+    def _functions_again(self) -> None:
+        self._reopening = asyncio.ensure_future(self._serve_functions())
+
+    async def _serve_functions(self) -> None:
+        """Answer functions that call the platform, each as itself."""
+        listening = await self.sandbox.services()
+        if listening is None:
+            return
+        before = self.listeners.pop(FUNCTIONS, None)
+        if before is not None:
+            await before.close()
+        gate = Gate(self.keyring, login=True)
+        edge = Edge(self._mounts, self._admission, gate, self.settings.edge, self.platform.perform, FUNCTIONS)
+        app = self._app(gate)
+        grace_s = self.settings.shutdown_grace_s
+        host, port = listening.getsockname()
+        listener = Listener(edge, WideLane(edge, app), host, port, grace_s=grace_s, listening=listening)
+        self.listeners[FUNCTIONS] = listener
+        await listener.open()
+
+    def _app(self, gate: Gate) -> Any:
+        return create_app(
+            self.platform.perform,
+            gate.control,
+            lambda: self.metrics.render().decode(),
+            clock=self.clock,
+            healthy=lambda: self._healthy,
+            runtimes=runtimes(),
+        )
 
     @property
     def port(self) -> int:
@@ -344,11 +379,20 @@ class Server:
 
     def _closed_to_builds(self) -> set[int]:
         """Ports that no build script may connect to: who reaches this server without a login may do everything."""
-        return set() if self.settings.needs_token else {listener.port for listener in self.listeners.values()}
+        return (
+            set()
+            if self.settings.needs_token
+            else {listener.port for name, listener in self.listeners.items() if name != FUNCTIONS}
+        )
 
     def _policy_of(self, invoke: a.Invoke) -> Policy:
         route = self.registry.find(invoke.namespace, invoke.function)
         return of_profile(self.registry.profile(route.function.profile if route is not None else "native"))
+
+    def _instance_token(self, revision: Revision, instance: str) -> str:
+        signer = self.keyring.signer
+        assert signer is not None
+        return signer.mint_for_instance(revision.namespace, revision.function, revision.key, instance)
 
     def _runs(self, revision: str, instance: str) -> bool:
         group = self.pool.groups.get(revision)

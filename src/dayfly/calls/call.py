@@ -127,7 +127,9 @@ class Call:
     def _head(self, timeout: float) -> bytes:
         invoke = self.invoke
         until = self.dispatcher.clock.now() + timeout
-        if self.revision.config.flavour is Flavour.EVENT and not (invoke.trace_parent or invoke.client or invoke.cause):
+        if self.revision.config.flavour is Flavour.EVENT and not (
+            invoke.trace_parent or invoke.client or invoke.cause or invoke.depth
+        ):
             return b'{"id":"%b","deadline":%.3f,"attempt":%d}' % (invoke.invocation.encode(), until, invoke.attempt)
         head: dict[str, object] = {"id": invoke.invocation, "deadline": until, "attempt": invoke.attempt}
         if self.revision.config.flavour is Flavour.HTTP:

@@ -46,13 +46,21 @@ class Listener:
     """Accepts connections for one edge until it is closed."""
 
     def __init__(
-        self, edge: Edge, app: Any, host: str, port: int, *, grace_s: float = 10.0, tls: tuple[Path, Path] | None = None
+        self,
+        edge: Edge,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        grace_s: float = 10.0,
+        tls: tuple[Path, Path] | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         """Binds at once; raises Conflict if the address is taken. `port` 0 takes a free one (see `port`).
 
-        `tls` are the files of a certificate and its key. Without, it is plain HTTP.
+        `tls` are the files of a certificate and its key. Without, it is plain HTTP. `listening` is bound already, and is used instead.
         """
-        self._socket = _bind(host, port)
+        self._socket = listening or _bind(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(

@@ -37,8 +37,15 @@ class Pool:
     """Groups by revision key, and the bounds over all of them."""
 
     def __init__(
-        self, sandbox: Sandbox, clock: Clock, environment: Callable[[Revision], dict[str, str]], limits: Limits
+        self,
+        sandbox: Sandbox,
+        clock: Clock,
+        environment: Callable[[Revision], dict[str, str]],
+        limits: Limits,
+        *,
+        token: Callable[[Revision, str], str] = lambda revision, instance: "",
     ) -> None:
+        """`token`: by which an instance, given by its id, shows the platform who it is."""
         self.sandbox = sandbox
         self.clock = clock
         self.limits = limits
@@ -46,6 +53,7 @@ class Pool:
         self.instances = 0
         self.cold_starts = 0
         self._environment = environment
+        self._token = token
         self._starting = 0
         self._start_queue: deque[tuple[Group, Instance]] = deque()
         self.evictor = GreedyDual()
@@ -122,6 +130,7 @@ class Pool:
             network=config.network.value,
             allow=config.allow,
             bandwidth_mbit=config.bandwidth_mbit,
+            token=self._token(revision, identifier),
         )
 
     async def adopt(self, find: Callable[[BoxSpec], Revision | None]) -> int:

@@ -57,6 +57,7 @@ class BoxSpec(Struct, frozen=True, kw_only=True):
     network: str = "egress"  # or "allow", "none": see `model.network.Network`
     allow: tuple[str, ...] = ()
     bandwidth_mbit: float = 0.0  # each way; 0: no cap
+    token: str = ""  # by which it shows the platform who it is; never logged, never listed
 
 
 class ResponseHead(Struct, frozen=True, forbid_unknown_fields=False):

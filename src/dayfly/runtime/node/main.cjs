@@ -37,7 +37,7 @@ function readWork() {
 /** Replace all that this process inherited. */
 function settle(work, environment) {
   for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, environment);
+  Object.assign(process.env, work.platform, environment); // platform: where it answers this function, and as whom
   process.umask(0o022);
   process.chdir(work.task_root);
 }

@@ -36,6 +36,7 @@ def environment(work: dict[str, Any]) -> dict[str, str]:
         "DAYFLY_MEMORY_MB": str(work["memory_mb"]),
         "DAYFLY_INSTANCE": str(work["id"]),
     }
+    base.update(work.get("platform") or {})  # where the platform answers this function, and as whom
     base.update(work.get("env") or {})
     return base
 

@@ -30,6 +30,7 @@ from ...clock import SystemClock
 from ..addresses import reachable
 from .cgroups import Cgroups, detect
 from .net.router import Network
+from .net.rules import SERVICES
 from .plans import ISOLATIONS, Planner
 from .service import Agent
 
@@ -57,7 +58,8 @@ def take(data: Path, packages: Path) -> IO[str]:
     for left in (run / "i").iterdir():
         left.unlink()
     shutil.rmtree(run / "t", ignore_errors=True)
-    (run / "node.sock").unlink(missing_ok=True)
+    for name in ("node.sock", "services.sock"):
+        (run / name).unlink(missing_ok=True)
     return lock
 
 
@@ -126,7 +128,8 @@ def main() -> None:
         if cgroups is not None:
             cgroups.sweep()
         network = connect(identity, options.open_network) if options.isolation == "namespace" else None
-        planner = Planner(options.isolation, packages, data / "run" / "t")
+        services = f"http://{SERVICES}" if network is not None else ""
+        planner = Planner(options.isolation, packages, data / "run" / "t", services=services)
         uvloop.run(serve(data, planner, cgroups, network, options.grace, lambda: report(READY)))
         if cgroups is not None:
             cgroups.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ class NodeSandbox:
     ) -> None:
         self.name = isolation
         self.agent_pid = 0
+        self.on_reopened: Callable[[], None] | None = None  # another agent has taken the place of one that died
         self._data = data.resolve()
         self._packages = (packages or self._data / "packages").resolve()
         self._open_networks = open_networks
@@ -166,6 +168,10 @@ class NodeSandbox:
         finally:
             self._outputs.pop(number, None)
         return JobResult(done.status, done.output, done.seconds)
+
+    async def services(self) -> socket.socket | None:
+        """The listening socket at which instances call the platform; None where they have no network."""
+        return await asyncio.to_thread(_fetch, self._data / "run" / "services.sock")
 
     # --- for boxes ----------------------------------------------------------------------------------------------------
 
@@ -276,6 +282,8 @@ class NodeSandbox:
         else:
             for box in list(self._boxes.values()):
                 self.send(m.Create(box.spec))
+            if self.on_reopened is not None:
+                self.on_reopened()
         finally:
             self._reopening = None
 
@@ -315,6 +323,22 @@ class NodeSandbox:
                     future.set_result(event)
             case _:
                 pass
+
+
+def _fetch(door: Path) -> socket.socket | None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        visitor.settimeout(OPEN_TIMEOUT)
+        try:
+            with reachable(door) as address:
+                visitor.connect(address)
+            _, fds, _, _ = socket.recv_fds(visitor, 1, 1)
+        except OSError:
+            return None
+    if not fds:
+        return None
+    listening = socket.socket(fileno=fds[0])
+    listening.setblocking(False)
+    return listening
 
 
 class _Nobody:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ...model.network import Network
 from ..port import BoxSpec, JobSpec
 from .interpreters import Interpreter, find
 
@@ -53,13 +54,15 @@ class Package(Struct, frozen=True):
 
 
 class Planner:
-    """Plans for one node. `packages`: the folder below which the sources of all mounts lie; `scratch`: for private folders."""
+    """Plans for one node. `packages`: the folder below which the sources of all mounts lie; `scratch`: for private folders;
+    `services`: where instances with a network find the platform, if there is such a place."""
 
-    def __init__(self, isolation: str, packages: Path, scratch: Path) -> None:
+    def __init__(self, isolation: str, packages: Path, scratch: Path, *, services: str = "") -> None:
         self.isolation = isolation
         self._jailed = isolation == "namespace"
         self._packages = packages
         self._scratch = scratch
+        self._services = services
         executable = os.path.realpath(sys.executable)
         version = ".".join(map(str, sys.version_info[:3]))
         self._launcher = Interpreter(name="launcher", version=version, executable=executable, prefix=sys.base_prefix)
@@ -85,6 +88,10 @@ class Planner:
     def instance(self, spec: BoxSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start an instance. Raises CannotStart if this node lacks its runtime or its code."""
         task = msgspec.to_builtins(spec)
+        for name in ("token", "network", "allow", "bandwidth_mbit"):
+            del task[name]
+        if self._services and spec.token and spec.network != Network.NONE:
+            task["platform"] = {"DAYFLY_URL": self._services, "DAYFLY_TOKEN": spec.token}
         roots = [m.target if self._jailed else str(self._source(m.source)) for m in spec.mounts]
         task["task_root"] = roots[0] if roots else "/tmp"  # a build names the package first
         further = {m.target: root for m, root in zip(spec.mounts[1:], roots[1:], strict=True)}

@@ -73,7 +73,7 @@ class Agent:
     async def open(self) -> None:
         """Serve instances; after it, servers may come. Raises OSError."""
         if self._network is not None:
-            await self._network.open()
+            await self._network.open(self._run / "services.sock")
 
     # --- servers ----------------------------------------------------------------------------------------------------
 

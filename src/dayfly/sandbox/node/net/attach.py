@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ....clock import Clock
 from ....model.network import Network as Reach
 from ....model.network import parse
+from ...addresses import reachable
 from ...port import BoxSpec
 from ..reserve import Reserve
 from .resolver import Resolver
 from .router import Network, Pair
+from .rules import SERVICES_PORT
 
 READY = 12  # pairs kept ready: more than start at a time
 
@@ -27,9 +33,29 @@ class Attachments:
         self._attached: dict[str, Pair] = {}  # by address
         self._resolver = Resolver(network, self._attached.get)
 
-    async def open(self) -> None:
-        """Names are answered from now on. Raises OSError."""
+    async def open(self, door: Path) -> None:
+        """Names are answered from now on, and whoever connects to `door`, a Unix socket, gets the one that instances call the
+        platform at: who serves it need not be able to make it. Raises OSError."""
         await self._resolver.open()
+        self._services = self._network.listen(socket.SOCK_STREAM, SERVICES_PORT)
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with reachable(door) as address:
+            self._door.bind(address)
+        os.chmod(door, 0o600)
+        self._door.listen(4)
+        self._door.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._door, self._hand_out)
+
+    def _hand_out(self) -> None:
+        try:
+            visitor, _ = self._door.accept()
+        except BlockingIOError:
+            return
+        with visitor:
+            try:
+                socket.send_fds(visitor, [b"s"], [self._services.fileno()])
+            except OSError:
+                pass  # it has left again
 
     def take(self) -> Pair:
         """A pair for an instance that is about to start. Raises OSError."""
@@ -55,4 +81,7 @@ class Attachments:
     def end(self) -> None:
         """Take the network away, when nobody is attached any more and nothing is being made."""
         self._resolver.close()
+        asyncio.get_running_loop().remove_reader(self._door)
+        self._door.close()
+        self._services.close()
         self._network.close()
