@@ -18,6 +18,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ from .sandbox.port import BoxSpec
 from .scaler.loop import ScaleLoop
 from .security import require
 from .store.sqlite import SqliteStore
+from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
 
@@ -135,6 +137,15 @@ class Server:
         self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds(), token=self._instance_token)
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
+        parts = {mount.dialect.profile.name: mount.dialect.parts for mount in self._mounts}
+        self.workflows = self.dispatcher.workflows = Workflows(
+            self.store,
+            resolve=self.registry.resolve,
+            call=partial(self.dispatcher.invoke, alone=True),
+            record=self.recorder.record,
+            parts=parts.get,
+            clock=self.clock,
+        )
         self.eventing = Eventing(
             self.queue,
             self.clock,
@@ -256,6 +267,7 @@ class Server:
         self.scaler.start()
         self.census.start()
         self._housekeeping = asyncio.ensure_future(self._tidy())
+        await self.workflows.open()
         await self.eventing.open()
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
@@ -331,6 +343,7 @@ class Server:
         self.logs.end_followers()
         self.eventing.brokers.end_followers()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
+        await self.workflows.close()
         await self.eventing.close(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)
         for call in list(self.dispatcher.active.values()):

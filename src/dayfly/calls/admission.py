@@ -12,6 +12,7 @@ from ..errors import DayflyError
 from ..model.call import Mode, Result
 from ..model.function import Flavour
 from ..model.identity import Identity
+from ..workflows.engine import Run
 from .body import event_body
 from .call import Call, Client
 from .dispatcher import Dispatcher
@@ -38,7 +39,7 @@ class Admission:
         self._once: OrderedDict[tuple[str, str, str], tuple[float, asyncio.Future[Result]]] = OrderedDict()
         self._once_bytes = 0
 
-    def begin(self, invoke: Invoke, client: Client, identity: Identity, body_done: bool) -> Call:
+    def begin(self, invoke: Invoke, client: Client, identity: Identity, body_done: bool) -> Call | Run:
         """Start a synchronous call (see Dispatcher.begin)."""
         self.check(invoke, identity)
         return self._dispatcher.begin(invoke, client, body_done=body_done)

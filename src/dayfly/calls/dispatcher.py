@@ -18,6 +18,7 @@ from ..model.function import Flavour, Revision
 from ..model.ids import new_id
 from ..model.profile import Profile
 from ..pool.pool import Pool
+from ..workflows.engine import Run
 from .body import event_body
 from .call import Call, Client
 
@@ -37,6 +38,14 @@ class Routes(Protocol):
         ...
 
     def profile(self, name: str) -> Profile: ...
+
+
+class Compositions(Protocol):
+    """Who runs workflows: `workflows.engine.Workflows`."""
+
+    def begin(self, invoke: Invoke, revision: Revision, client: Client) -> Run: ...
+
+    def cancel(self, identifier: str) -> bool: ...
 
 
 COLLECT: Final = 64 << 20  # bytes of an answer that `Dispatcher.invoke` collects in memory
@@ -60,9 +69,11 @@ class Dispatcher:
         self.clock = clock
         self.active: dict[str, Call] = {}  # by invocation id
         self._sweeper: Timer | None = None
+        self.workflows: Compositions | None = None  # who runs functions that are made of others
 
-    def begin(self, invoke: Invoke, client: Client, *, body_done: bool = True) -> Call:
-        """Start a call; the client is told the rest. With `body_done` False, `Call.feed` brings the body.
+    def begin(self, invoke: Invoke, client: Client, *, body_done: bool = True, alone: bool = False) -> Call | Run:
+        """Start a call; the client is told the rest. With `body_done` False, `Call.feed` brings the body. `alone`: the code of
+        a conductor itself, not the workflow that it conducts.
 
         Raises NotFound, BadInput, UnsupportedMedia, TooLarge, Throttled or Unavailable before anything has happened.
         """
@@ -71,6 +82,8 @@ class Dispatcher:
             invoke.invocation = new_id()
         if revision.config.flavour is Flavour.EVENT:
             event_body(invoke)
+        if (revision.config.steps or revision.config.conductor) and not alone and self.workflows is not None:
+            return self.workflows.begin(invoke, revision, client)
         group = self.pool.group(revision)
         call = Call(self, invoke, revision, group, client, body_done)
         identifier = invoke.invocation
@@ -106,10 +119,10 @@ class Dispatcher:
                 bound="reserved",
             )
 
-    async def invoke(self, invoke: Invoke) -> Result:
+    async def invoke(self, invoke: Invoke, *, alone: bool = False) -> Result:
         """Make the call and wait for its whole answer. Raises what went wrong on the platform's side."""
         client = Collector(COLLECT)
-        call = self.begin(invoke, client)
+        call = self.begin(invoke, client, alone=alone)
         client.call = call
         try:
             return await client.future
@@ -121,7 +134,7 @@ class Dispatcher:
         """Cancel a call that is waiting or running; False if there is none of that id."""
         call = self.active.get(identifier)
         if call is None:
-            return False
+            return self.workflows is not None and self.workflows.cancel(identifier)
         call.cancel()
         return True
 
@@ -173,7 +186,7 @@ class Collector:
 
     def __init__(self, limit: int) -> None:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self.call: Call | None = None
+        self.call: Call | Run | None = None
         self._limit = limit
         self._size = 0
         self._parts: list[bytes] = []

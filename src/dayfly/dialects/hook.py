@@ -32,6 +32,7 @@ from msgspec import Struct
 
 from ..actions import Invoke
 from ..errors import DayflyError
+from ..model.call import Result
 from ..model.document import Document
 from ..model.function import Function, Revision
 from ..model.identity import Identity
@@ -129,15 +130,25 @@ class Route(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.method} {self.path}: a route has decode and encode, or a handle; a fast one translates")
 
 
+class Parts(Protocol):
+    """How the core calls functions of a dialect by itself, as parts of a workflow."""
+
+    def address(self, invoke: Invoke) -> None:
+        """Complete a call in place: a name that leads elsewhere, parameters that are bound to it. Raises NotFound or Forbidden."""
+        ...
+
+    def outcome(self, invoke: Invoke, came: Result | DayflyError) -> tuple[bool, bytes]:
+        """Whether the code ran to its end, and the answer as JSON: also of a call that failed."""
+        ...
+
+
 class Dialect(Struct, frozen=True, kw_only=True):
     name: str
     profile: Profile
     routes: tuple[Route, ...]
     fault: Fault
     authenticate: Authenticate | None = None
-    # Completes, in place, a call of one of its functions that the core makes by itself (a step of a sequence): names that lead
-    # elsewhere, parameters that are bound to them.
-    address: Callable[[Invoke], None] | None = None
+    parts: Parts | None = None  # how its functions are called as parts of a workflow, if not by name and body alone
 
 
 class Mount(Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ class Result(Struct, kw_only=True):
     error: FunctionError | None = None
     timings: Timings = Timings()
     streaming: bool = False
+    note: str = ""  # as in the record
     log: str = ""  # the end of what the call printed, where a caller asked its contract for it
     rss_kb: int = 0  # high-water mark of the instance's resident memory
 

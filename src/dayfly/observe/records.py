@@ -43,6 +43,8 @@ class _Rest(Struct, frozen=True, array_like=True):
     http_status: int
     error_type: str
     error_message: str
+    answer: str = ""
+    note: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -82,6 +84,8 @@ def _row(call: Invocation) -> tuple[str, str, str, str, str]:
         call.error_type,
         call.error_message,
     )
+    if call.answer or call.note:
+        rest = (*rest, call.answer, call.note)  # type: ignore[assignment]
     return call.id, call.namespace, call.function, call.status, _encode(rest).decode()
 
 
@@ -108,6 +112,8 @@ def decode(row: Row) -> Invocation:
         http_status=rest.http_status,
         error_type=rest.error_type,
         error_message=rest.error_message,
+        answer=rest.answer,
+        note=rest.note,
     )
 
 

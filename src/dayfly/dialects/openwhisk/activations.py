@@ -103,7 +103,7 @@ class Activations:
         default = "0.0.1"
         if "trigger" in note:
             return trigger_activation(record, note)
-        described = activation(
+        return activation(
             record.id,
             namespace=namespace_of(record.namespace),
             path=note.get("path") or f"{namespace_of(where)}/{record.function}",
@@ -114,11 +114,8 @@ class Activations:
             cold=record.cold,
             cause="" if note.get("fired") else record.cause,
             timed_out=record.status is Status.TIMED_OUT,
+            note=note,
         )
-        if "logs" in note:  # of a composition
-            described["duration"] = note["duration"]
-            described["annotations"] = composed(described["annotations"], note, record)
-        return described
 
     def _outcome(self, record: Invocation) -> oc.Outcome:
         return oc.of_record(record, self._timeout(record), LIMITS.result)
@@ -129,7 +126,9 @@ class Activations:
         return round(revision.config.timeout_s * 1000) if revision is not None else LIMITS.timeout[1]
 
     def _summary(self, record: Invocation) -> dict[str, Any]:
-        return self._describe(record) | {"statusCode": self._outcome(record).code}
+        described = self._describe(record)
+        described.pop("logs", None)
+        return described | {"statusCode": self._outcome(record).code}
 
     async def _whole(self, do: Do, record: Invocation) -> dict[str, Any]:
         return self._describe(record) | {
@@ -192,6 +191,7 @@ def activation(
     cold: bool,
     cause: str = "",
     timed_out: bool = False,
+    note: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a call without logs and response. `body` is what is said of the action; times in seconds."""
     wait = round((timings.queue + max(0.0, timings.cold - timings.init)) * 1000)
@@ -199,7 +199,7 @@ def activation(
     run = init + max(0, round(timings.run * 1000))
     started = round(start * 1000) + wait
     limits = body["limits"]
-    annotations = [
+    annotations: list[dict[str, Any]] = [
         {"key": "path", "value": path},
         {"key": "waitTime", "value": wait},
         {"key": "kind", "value": body["exec"]["kind"]},
@@ -208,9 +208,8 @@ def activation(
     ]
     if cold:
         annotations.append({"key": "initTime", "value": init})
-    parts = path.split("/")
-    if len(parts) == 3 and parts[0] + "/" + parts[1] and body.get("binding"):
-        annotations.append({"key": "binding", "value": f"{parts[0]}/{parts[1]}"})
+    if note and "path" in note and "fired" not in note:  # found through a binding
+        annotations.append({"key": "binding", "value": path.rpartition("/")[0]})
     made = {
         "activationId": identifier,
         "annotations": annotations,
@@ -226,16 +225,18 @@ def activation(
     if cause:
         made["cause"] = cause
         annotations.append({"key": "causedBy", "value": "sequence"})
+    if note and "logs" in note:  # a composition: its log are its parts
+        made |= {"duration": note["duration"], "annotations": _composed(annotations, note, cause), "logs": note["logs"]}
     return made
 
 
-def composed(annotations: list[dict[str, Any]], note: dict[str, Any], record: Invocation) -> list[dict[str, Any]]:
+def _composed(annotations: list[dict[str, Any]], note: dict[str, Any], cause: str) -> list[dict[str, Any]]:
     """The annotations of a sequence or composition."""
     kept = [pair for pair in annotations if pair["key"] in ("path", "limits", "causedBy", "waitTime")]
     for pair in kept:
         if pair["key"] == "limits":
             pair["value"] = pair["value"] | {"memory": note["memory"]}
-    made = [{"key": "topmost", "value": not record.cause}, *kept, {"key": "kind", "value": "sequence"}]
+    made = [{"key": "topmost", "value": not cause}, *kept, {"key": "kind", "value": "sequence"}]
     if note.get("conductor"):
         made.append({"key": "conductor", "value": True})
     return made

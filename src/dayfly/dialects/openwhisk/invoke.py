@@ -12,7 +12,7 @@ import msgspec
 
 from ... import errors as e
 from ...actions import Invoke
-from ...model.call import Mode, Result, Timings
+from ...model.call import Mode, Result
 from ...model.ids import id_time, new_id
 from ..hook import Head, Params, Reply, View
 from . import entities as en
@@ -108,7 +108,8 @@ class Calls:
         action = bound.action
         owner = who.space if who is not None else action.space
         client: dict[str, str] = {}
-        if bound.wants_key and who is not None and who.key:
+        composes = action.body["exec"]["kind"] == "sequence" or action.is_set("conductor")  # its parts may want it
+        if (bound.wants_key or composes) and who is not None and who.key:
             client["api_key"] = who.key
         if owner != action.space and who is not None:
             client["namespace"] = who.namespace
@@ -130,11 +131,22 @@ class Calls:
 
         `invoke.owner` is on whose account. Raises errors.NotFound, or Rejected where the owner may not use it.
         """
-        who = User(namespace_of(invoke.owner or invoke.namespace), "")
-        bound = self.find(who, namespace_of(invoke.namespace), invoke.function)
+        given: dict[str, str] = msgspec.json.decode(invoke.client) if invoke.client else {}
+        who = User(namespace_of(invoke.owner or invoke.namespace), given.get("api_key", ""))
+        namespace, name = _placed(namespace_of(invoke.namespace), invoke.function, who)
+        bound = self.find(who, namespace, name)
         made = self.invoke(bound, who, self.payload(bound, invoke.body), mode=invoke.mode)
-        for name in ("namespace", "function", "owner", "note", "body", "client"):
-            setattr(invoke, name, getattr(made, name))
+        for field in ("namespace", "function", "owner", "note", "body", "client"):
+            setattr(invoke, field, getattr(made, field))
+
+    def outcome(self, invoke: Invoke, came: Result | e.DayflyError) -> tuple[bool, bytes]:
+        """See hook.Parts."""
+        if isinstance(came, e.DayflyError):
+            revision = self._view.revision(invoke.namespace, invoke.function)
+            outcome = oc.of_failure(came, round(revision.config.timeout_s * 1000) if revision is not None else 0)
+        else:
+            outcome = oc.of_error(came.error) if came.error is not None else oc.of_answer(came.body, LIMITS.result)
+        return outcome.code in (oc.SUCCESS, oc.APPLICATION), outcome.result
 
     # --- to the wire -----------------------------------------------------------------------------------------------------
 
@@ -143,7 +155,7 @@ class Calls:
         if invoke.mode is not Mode.SYNC or result.status == 202:
             return answer(head, {"activationId": result.invocation}, 202, headers)
         outcome = oc.of_error(result.error) if result.error is not None else oc.of_answer(result.body, LIMITS.result)
-        return self._answer(head, invoke, result.invocation, outcome, result.timings, result.cold, headers)
+        return self._answer(head, invoke, outcome, result, headers)
 
     def fault(self, head: Head, error: e.DayflyError) -> Reply:
         """Failures of a blocking call are the activation's outcome; everything else is an error of the API."""
@@ -157,16 +169,14 @@ class Calls:
         invoke = self.invoke(bound, who, b"", mode=Mode.SYNC)
         outcome = oc.of_failure(error, bound.action.body["limits"]["timeout"])
         headers = [("x-openwhisk-activation-id", error.invocation)]
-        return self._answer(head, invoke, error.invocation, outcome, Timings(), False, headers)
+        return self._answer(head, invoke, outcome, Result(invocation=error.invocation), headers)
 
     def _answer(
         self,
         head: Head,
         invoke: Invoke,
-        identifier: str,
         outcome: oc.Outcome,
-        timings: Timings,
-        cold: bool,
+        result: Result,
         headers: list[tuple[str, str]],
     ) -> Reply:
         status = 200 if outcome.ok else 500 if outcome.code == oc.INTERNAL else 502
@@ -176,19 +186,27 @@ class Calls:
         revision = self._view.revision(invoke.namespace, invoke.function)
         document = self._view.document(invoke.namespace, en.ACTION, invoke.function)
         body = activation(
-            identifier,
+            result.invocation,
             namespace=who,
             path=_path(invoke),
             body=document.body if document is not None else en.foreign(self._view, invoke.namespace, invoke.function, 1),
             version=revision.config.env.get("__OW_ACTION_VERSION", "0.0.1") if revision is not None else "0.0.1",
-            start=id_time(identifier),
-            timings=timings,
-            cold=cold,
-            cause=invoke.cause,
+            start=id_time(result.invocation),
+            timings=result.timings,
+            cold=result.cold,
+            note=msgspec.json.decode(result.note) if result.note else {},
         )
         body["response"] = outcome.response()
-        body["logs"] = []
+        body.setdefault("logs", [])
         return answer(head, body, status, headers)
+
+
+def _placed(namespace: str, name: str, who: User) -> tuple[str, str]:
+    """Namespace and name of an action as a composition names it: in full, or relative to the caller's namespace."""
+    parts = name.strip("/").split("/")
+    if name.startswith("/") or len(parts) == 3:
+        return (who.namespace if parts[0] == "_" else parts[0]), "/".join(parts[1:])
+    return namespace, name
 
 
 def _path(invoke: Invoke) -> str:

@@ -72,5 +72,5 @@ def dialect(view: View) -> Dialect:
         routes=routes,
         fault=fault,
         authenticate=authenticate,
-        address=calls.address,
+        parts=calls,
     )
