@@ -12,6 +12,7 @@ from dayfly import server
 from dayfly.cli import pidfile
 from dayfly.cli.up import default_data
 from dayfly.config import Settings
+from dayfly.dialects.mounts import BUILT_IN
 from tests.support.cli import Run, no_settings, run
 
 __all__ = ["no_settings", "run"]
@@ -34,7 +35,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 def test_defaults(run: Run, started: list[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert run("up").code == 0
-    assert started == [Settings(data=tmp_path / "dayfly")]
+    ports = {built_in.name: built_in.port for built_in in BUILT_IN}
+    assert started == [Settings(data=tmp_path / "dayfly", dialects=tuple(ports), spare_listeners=ports)]
     assert pidfile.find(tmp_path / "dayfly") is None
     assert (tmp_path / "dayfly").stat().st_mode & 0o777 == 0o700
 

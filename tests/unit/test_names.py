@@ -18,7 +18,7 @@ from dayfly.model.names import ALIAS_PATTERN, ENV_PATTERN, NAME_PATTERN, SECRET_
 
 CASES = [
     (NAME_PATTERN, ("a", "a-b_c", "0", "a" * 63), ("", "A", "-a", "a-", "a" * 64)),
-    (ALIAS_PATTERN, ("live", "v2", "2x", "-"), ("", "12", "a.b", "a" * 64)),
+    (ALIAS_PATTERN, ("live", "v2", "2x", "-"), ("", "12", "a.b", "a" * 129)),
     (ENV_PATTERN, ("A", "_a1", "A" * 256), ("", "1A", "A-B", "A=B", "A" * 257)),
     (SECRET_PATTERN, ("a", "a.b-c_D", "1"), ("", "a/b", "a" * 128)),
 ]

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from instance import PYTHON, Link, running, write_files
 
+from dayfly.runtime.python.contract import CONTRACTS
+
 LOADING = [
     (
         {"handler.py": "import math\n\ndef handler(event, context)\n    return 1\n"},
@@ -94,7 +96,8 @@ def test_a_function_that_does_not_load_says_where(
 
 def test_an_unknown_contract_is_told(tmp_path: Path) -> None:
     with running(PYTHON, tmp_path, contract="other") as instance:
-        assert instance.connect().failed()["message"] == "there is no contract 'other' for Python; there is: dayfly"
+        known = ", ".join(sorted(CONTRACTS))
+        assert instance.connect().failed()["message"] == f"there is no contract 'other' for Python; there is: {known}"
 
 
 @pytest.mark.parametrize(

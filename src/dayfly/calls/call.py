@@ -213,7 +213,7 @@ class Call:
                 f"the function did not answer within {seconds:g} s and was stopped, with everything it had started",
                 hint="Make it faster, or deploy it with a longer --timeout.",
                 invocation=identifier,
-                timeout_s=seconds,
+                timeout_s=round(seconds, 3),
             )
         )
 
