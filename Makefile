@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 DAYFLY := DAYFLY_DATA=$(DATA) DAYFLY_URL=http://127.0.0.1:$(PORT) $(BIN)/dayfly
 
-.PHONY: install install-dev up down test lint types contracts fuzz bench docs clean
+.PHONY: install install-dev up down test lint types contracts fuzz backends bench docs clean
 
 install:
 	@scripts/install.sh $(PYTHON) base
@@ -42,6 +42,12 @@ contracts: install-dev
 
 fuzz: install-dev
 	$(BIN)/python -m pytest tests/fuzz -q -s
+
+# the contract of sandboxes and all attacks, over sandboxes that other programs make
+backends: install-dev
+	DAYFLY_TEST_BACKENDS=bubblewrap,crun $(BIN)/python -m pytest tests/contract/test_sandbox.py tests/contract/test_wraps.py -q -k "bubblewrap or crun or wraps"
+	DAYFLY_TEST_ISOLATION=bubblewrap $(BIN)/python -m pytest tests/attacks -q
+	DAYFLY_TEST_ISOLATION=crun $(BIN)/python -m pytest tests/attacks -q
 
 bench: install-dev
 	@scripts/bench.sh

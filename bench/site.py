@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ NODE_ECHO = "exports.handler = async (event) => event;\n"
 class Site:
     """A running server. One connection a thread; raises RuntimeError for every answer that is not 2xx."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, flags: Sequence[str] = ()) -> None:
         self.data = data
+        self._flags = flags
         self.port = free_port()
         self._local = threading.local()
         self._process: subprocess.Popen[bytes]
@@ -48,7 +49,7 @@ class Site:
     def start(self) -> Site:
         """Start the server and wait until it answers. Raises RuntimeError with the end of its log if it does not."""
         self._local.connection = None
-        command = [sys.executable, "-m", "dayfly", "up", "--data", str(self.data), "--port", str(self.port)]
+        command = [sys.executable, "-m", "dayfly", "up", "--data", str(self.data), "--port", str(self.port), *self._flags]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}
         with open(self.data / "bench.log", "wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -125,10 +126,10 @@ def path(name: str) -> str:
 
 
 @contextmanager
-def running() -> Iterator[Site]:
-    """A server that ends with the block, and its data with it."""
+def running(*flags: str) -> Iterator[Site]:
+    """A server, started with these flags of `dayfly up`, that ends with the block, and its data with it."""
     with tempfile.TemporaryDirectory(prefix="dfb", ignore_cleanup_errors=True) as folder:
-        site = Site(Path(folder)).start()
+        site = Site(Path(folder), flags).start()
         try:
             yield site
         finally:

@@ -19,7 +19,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Path
     host: str = "127.0.0.1"
     port: int = 8000
-    isolation: str = "namespace"  # or "process": none at all, only for your own code
+    isolation: str = "namespace"  # or a program that makes sandboxes; or "process": none at all, only for your own code
     multi_tenant: bool = False  # for tenants who do not trust each other: everybody logs in, and nothing that protects is off
     without: tuple[str, ...] = ()  # but for these protections
     ready_fd: int | None = None  # a descriptor that gets b"1" when the server listens

@@ -7,11 +7,13 @@ marked `tenants`. Who goes without one of those says so by its name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from .config import Settings
 from .errors import Conflict
 from .sandbox.node.protections import Protection, probe
+from .sandbox.node.wrap import WRAPS, missing
 
 
 def report(settings: Settings) -> list[Protection]:
@@ -23,7 +25,7 @@ def require(settings: Settings) -> None:
     """Raises Conflict if something that these settings need is off and they do not name it as left out."""
     if settings.isolation == "process" and not settings.multi_tenant:
         return
-    found = report(settings) if settings.multi_tenant else probe()
+    found = report(settings)
     if unknown := sorted(set(settings.without) - {handle(protection) for protection in found}):
         raise Conflict(
             f"there is no protection {unknown[0]!r} to go without",
@@ -62,14 +64,14 @@ def handle(protection: Protection) -> str:
 
 
 def _of_settings(settings: Settings) -> Iterator[Protection]:
-    jailed = settings.isolation != "process"
-    yield Protection(
-        name="isolation",
-        state="on" if jailed else "off",
-        why=f"instances live in sandboxes of {settings.isolation}s" if jailed else "isolation `process`: none at all",
-        todo="" if jailed else "start without --isolation process",
-        tenants=True,
-    )
+    yield _isolation(settings.isolation)
+    if settings.isolation in WRAPS and os.geteuid() == 0:
+        yield Protection(
+            name="users of instances",
+            state="weaker",
+            why=f"with {settings.isolation}, instances are users of their own, but in no user namespace of their own",
+            todo="use --isolation namespace for both",
+        )
     login = settings.needs_token
     yield Protection(
         name="login",
@@ -87,3 +89,13 @@ def _of_settings(settings: Settings) -> Iterator[Protection]:
         todo="" if settings.multi_tenant else "start with --multi-tenant",
         tenants=True,
     )
+
+
+def _isolation(name: str) -> Protection:
+    if name == "process":
+        why, todo = "isolation `process`: none at all", "start without --isolation process"
+        return Protection(name="isolation", state="off", why=why, todo=todo, tenants=True)
+    if why := missing(name):
+        return Protection(name="isolation", state="off", why=why, todo=f"install it, or use another than {name}", required=True)
+    kernel = "with a kernel of its own" if name == "runsc" else "on the kernel of this machine"
+    return Protection(name="isolation", state="on", why=f"sandboxes by {name}, {kernel}", tenants=True)

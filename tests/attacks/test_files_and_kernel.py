@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dayfly.server
-from tests.attacks.attack import HOST_SECRET, TENANT_CODE, TENANT_FILE, Victim, attack, end, findings, needs_jail
+from tests.attacks.attack import HOST_SECRET, OURS, TENANT_CODE, TENANT_FILE, Victim, attack, end, findings, needs_jail
 from tests.support.neighbour import neighbour
 from tests.support.site import Site
 from tests.support.system_calls import DENIED, here
@@ -125,7 +125,8 @@ async def test_20_a_user_namespace_of_ones_own(site: Site) -> None:
     """
     said, caps, ids = await findings(site, "unshares", code)
     assert set(said) == {"EPERM", "ENOSYS"}
-    assert (caps, ids) == (["0000000000000000"], "1")
+    assert caps == ["0000000000000000"]
+    assert ids == "1" or not OURS
 
 
 async def test_21_ptrace_and_the_memory_of_others(site: Site) -> None:
@@ -171,8 +172,10 @@ async def test_23_devices_and_the_terminal(site: Site) -> None:
     return [made, there, sorted(set(opened)), typed, os.getsid(0) == os.getpgid(0)]
     """
     made, there, opened, typed, leader = await findings(site, "types", code)
-    assert (made, there) == (["EPERM"] * 2, ["full", "null", "random", "urandom", "zero"])
-    assert (opened, typed, leader) == (["ENOENT"], ["EPERM"] * 4, True)
+    assert (made, set(there) - {"tty"}) == (["EPERM"] * 2, {"full", "null", "random", "urandom", "zero"})
+    assert "tty" not in there or not OURS  # nobody has one there, so it leads nowhere
+    assert set(opened) <= ({"ENOENT"} if OURS else {"ENOENT", "ENXIO", "EACCES"})
+    assert (typed, leader) == (["EPERM"] * 4, True)
 
 
 async def test_24_dangerous_system_calls(site: Site) -> None:
@@ -200,7 +203,9 @@ async def test_25_setuid_programs(site: Site) -> None:
     """
     ran, flag, nosuid, ids = await findings(site, "setuid", code, pids=64)
     assert "0" not in ran
-    assert (flag, nosuid, ids) == ("1", True, ["EINVAL", "EINVAL", "EPERM"])
+    assert flag == "1"
+    assert nosuid or not OURS
+    assert ids == (["EINVAL", "EINVAL", "EPERM"] if OURS else ["EPERM"] * 3)
 
 
 async def test_26_overwrite_the_program_that_runs_it(site: Site) -> None:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.attacks.attack import TENANT_CODE, TENANT_SECRET, Victim, attack, needs_jail
+from tests.attacks.attack import OURS, TENANT_CODE, TENANT_SECRET, Victim, attack, needs_jail
 from tests.support.neighbour import neighbour
 from tests.support.site import Site
 
@@ -53,7 +53,8 @@ async def test_33_secrets_of_one_function_in_another(site: Site) -> None:
     assert answer.status_code == 200, answer.text
     found, looked, names, objects = answer.json()
     assert looked
-    assert found == [3], "but for a name out of the zygote's own code, which shows that the search finds what is there"
+    assert found == [3] or not OURS, "but for a name out of the zygote's own code, which shows that the search finds what is there"
+    assert not {0, 1, 2} & set(found)
     assert (names, objects) == ([], [])
 
 
@@ -94,7 +95,6 @@ SAME = """
 import random, secrets, ssl, tempfile, uuid, hashlib
 
 def handler(event, context):
-    time.sleep(0.4)   # so that each call has an instance of its own
     first = uuid.uuid1()
     return {"instance": os.environ["DAYFLY_INSTANCE"], "random": random.random(), "system": secrets.token_hex(16),
             "uuid1": str(first), "node": first.node, "uuid4": str(uuid.uuid4()), "ssl": ssl.RAND_bytes(16).hex(),
@@ -103,7 +103,7 @@ def handler(event, context):
 
 
 async def test_35_siblings_share_no_randomness(site: Site) -> None:
-    await attack(site, "draws", SAME)
+    await attack(site, "draws", SAME, isolation="per-invocation")
     async with neighbour(site):
         drawn = [answer.json() for answer in await asyncio.gather(*(site.call("draws") for _ in range(4)))]
     assert len({one["instance"] for one in drawn}) == 4

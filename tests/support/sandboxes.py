@@ -20,6 +20,7 @@ from dayfly.model.ids import new_id
 from dayfly.model.log import LogLine
 from dayfly.sandbox.memory import MemorySandbox
 from dayfly.sandbox.node.client import NodeSandbox
+from dayfly.sandbox.node.wrap import missing
 from dayfly.sandbox.port import Box, BoxSpec, Exit, Ready, ResponseHead, Sandbox
 
 SOURCE = "code/handlers"
@@ -149,9 +150,9 @@ async def ask(box: Box, event: Any = None) -> Any:
 
 def why_not(name: str) -> str:
     """Why a sandbox cannot be tested here; empty if it can."""
-    if name == "namespace" and (sys.platform != "linux" or os.geteuid() != 0):
-        return "namespaces are tested as root on Linux only"
-    return ""
+    if name not in ("memory", "process") and (sys.platform != "linux" or os.geteuid() != 0):
+        return "sandboxes are tested as root on Linux only"
+    return missing(name)
 
 
 @asynccontextmanager

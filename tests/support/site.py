@@ -16,7 +16,7 @@ from dayfly.config import Settings
 from dayfly.dialects.hook import Mount, View
 from dayfly.server import Server
 
-ISOLATION = "namespace" if os.geteuid() == 0 else "process"
+ISOLATION = os.environ.get("DAYFLY_TEST_ISOLATION") or ("namespace" if os.geteuid() == 0 else "process")
 
 
 class Site:

@@ -85,3 +85,11 @@ def test_doctor_prints_each_protection_and_the_verdict(run: Run, machine: list[P
     assert "does not start here: cgroup-pids off." in ran.err
     assert run("doctor", "--security", "--multi-tenant", "--without", "cgroup-pids").code == 0
     assert run("doctor", "--security", "--multi-tenant", "-o", "json").json["missing"] == ["cgroup-pids"]
+
+
+def test_a_program_that_is_not_there_keeps_the_server_from_starting(machine: list[Protection], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(Conflict, match="bwrap is not installed"):
+        security.require(settings(isolation="bubblewrap"))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/" + name)
+    security.require(settings(isolation="bubblewrap"))

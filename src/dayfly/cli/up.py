@@ -50,7 +50,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def isolation_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--isolation",
-        type=click.Choice(("namespace", "process")),
+        type=click.Choice(("namespace", "bubblewrap", "crun", "runsc", "process")),
         default="namespace",
         help="How instances are kept apart. `process` isolates NOTHING: only for your own code.",
     )(command)

@@ -83,7 +83,7 @@ _SIOCSIFFLAGS = 0x8914
 _LO_UP = struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40)  # struct ifreq: IFF_UP | IFF_LOOPBACK | IFF_RUNNING
 # Readable by all, and none of a function's business: the kernel's addresses and command line, key rings, what the machine has, and
 # how busy its neighbours keep it. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
-_MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sched_debug", "cmdline", "interrupts", "softirqs",
+MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sched_debug", "cmdline", "interrupts", "softirqs",
            "diskstats", "partitions", "latency_stats", "acpi", "asound", "scsi", "bus", "fs", "irq", "pressure")  # fmt: skip
 _NAMESPACES = sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWCGROUP
 
@@ -124,7 +124,7 @@ def prepare(template: Template) -> None:
     state.landlock = landlock.abi()
     state.masked = [
         (mounts.EMPTY if os.path.isdir(path) else "/dev/null", path)
-        for path in map("/proc/".__add__, _MASKED)
+        for path in map("/proc/".__add__, MASKED)
         if os.path.exists(path)
     ]
     if template.get("seccomp", True):
@@ -187,6 +187,31 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = (), network_fd: int = -1) -> N
         landlock.restrict_network(state.landlock, plan["tcp_ports"])
     if state.filter is not None and plan.get("seccomp", True):
         state.filter.load()
+
+
+def shut(plan: Plan) -> None:
+    """The last steps alone, in a sandbox that another program made: become nobody, limits, no-new-privs, seccomp.
+
+    Of the plan: uid and gid (without them the user is the right one already), keep_fds, nofile, network, tcp_ports, seccomp.
+    """
+    _close_others(plan)
+    _limit(plan)
+    if "uid" in plan:
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            sys_.drop_bounding_set(int(file.read()))
+        gid = plan.get("gid", plan["uid"])
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+    sys_.drop_capabilities()
+    sys_.prctl(sys_.PR_SET_DUMPABLE, 1)
+    sys_.prctl(sys_.PR_SET_PDEATHSIG, signal.SIGKILL)
+    sys_.prctl(sys_.PR_SET_NO_NEW_PRIVS, 1)
+    version = landlock.abi()
+    if plan.get("network") == "host" and "tcp_ports" in plan and version >= landlock.ABI_PORTS:
+        landlock.restrict_network(version, plan["tcp_ports"])
+    if plan.get("seccomp", True):
+        sys_.Filter(seccomp.program(linger=seccomp.refuses_descriptors())).load()
 
 
 def _state() -> _Prepared:

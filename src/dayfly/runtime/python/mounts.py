@@ -99,12 +99,8 @@ def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", target
     sys_.unshare(sys_.CLONE_NEWNS)
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.mount("tmpfs", _STAGE, "tmpfs", sys_.MS_NOSUID, "mode=0755,size=32m")
-    for folder in _SYSTEM:
-        _copy_or_bind(folder)
-    _etc()
-    for folder in (*TARGETS, *targets, EMPTY, "/root", "/run", "/var", "/mnt", "/proc", "/tmp", "/dev"):
-        os.makedirs(_STAGE + folder, exist_ok=True)
-    os.symlink("/tmp", _STAGE + "/var/tmp")
+    for source, target in furnish(_STAGE, targets):
+        _bind(source, _STAGE + target, _SHARED)
     _dev(rootless)
     for source, target in visible:
         if not rootless:
@@ -113,6 +109,20 @@ def build(visible: "Iterable[Tuple[str, str]]", sources: "Iterable[str]", target
     _hidden(outermost(sources))
     _protect_root()
     sys_.pivot_root(_STAGE)
+
+
+def furnish(root: str, targets: "Iterable[str]") -> "List[Tuple[str, str]]":
+    """Make links, folders and /etc of a root. Returns the system's folders that are to be mounted there."""
+    folders = [folder for folder in _SYSTEM if os.path.isdir(folder) and not os.path.islink(folder)]
+    for folder in (*TARGETS, *targets, EMPTY, "/root", "/run", "/var", "/mnt", "/proc", "/tmp", "/dev", *folders):
+        os.makedirs(root + folder, exist_ok=True)
+    for folder in _SYSTEM:
+        if os.path.islink(folder):
+            os.symlink(os.readlink(folder), root + folder)
+    _etc(root + "/etc")
+    os.symlink("/tmp", root + "/var/tmp")
+    _streams(root + "/dev")
+    return [(folder, folder) for folder in folders]
 
 
 def _check_readable(path: str) -> None:
@@ -127,13 +137,6 @@ def _protect_root() -> None:
     sys_.mount("none", _STAGE, flags=sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NODEV)
 
 
-def _copy_or_bind(path: str) -> None:
-    if os.path.islink(path):
-        os.symlink(os.readlink(path), _STAGE + path)
-    elif os.path.isdir(path):
-        _bind(path, _STAGE + path, _SHARED)
-
-
 def _bind(source: str, target: str, attributes: int) -> None:
     if not os.path.exists(source):
         raise FileNotFoundError(2, "no such file or folder to show to functions", source)
@@ -146,8 +149,7 @@ def _bind(source: str, target: str, attributes: int) -> None:
     sys_.bind(source, target, attributes)
 
 
-def _etc() -> None:
-    etc = _STAGE + "/etc"
+def _etc(etc: str) -> None:
     os.mkdir(etc)
     for name in _ETC:
         os.makedirs(os.path.dirname(etc + "/" + name), exist_ok=True)
@@ -184,10 +186,14 @@ def _dev(rootless: bool) -> None:
         else:
             os.mknod(path, 0o020666, os.makedev(major, minor))
             os.chmod(path, 0o666)
+    _streams(dev)
+    sys_.mount("none", dev, flags=sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NOEXEC)
+
+
+def _streams(dev: str) -> None:
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink("/proc/self/fd" + target, os.path.join(dev, name))
     os.symlink("/tmp", os.path.join(dev, "shm"))
-    sys_.mount("none", dev, flags=sys_.MS_REMOUNT | sys_.MS_BIND | sys_.MS_RDONLY | sys_.MS_NOSUID | sys_.MS_NOEXEC)
 
 
 def _hidden(sources: "Iterable[str]") -> None:

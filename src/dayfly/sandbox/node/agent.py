@@ -1,4 +1,4 @@
-"""The node agent: `python -m dayfly.sandbox.node.agent --data DIR --isolation namespace|process`.
+"""The node agent: `python -m dayfly.sandbox.node.agent --data DIR --isolation namespace|process|...`.
 
 The one privileged process of Dayfly. It starts and ends instances and reads what they print; it never sees a call, a body or an answer,
 which go straight between server and instance. One server at a time is its master, over the socket DIR/run/node.sock.
@@ -124,7 +124,7 @@ def main() -> None:
         sys.exit(str(error))
     with lock:
         identity = hashlib.sha256(str(data).encode()).hexdigest()[:16]
-        cgroups = detect(identity) if options.isolation == "namespace" else None
+        cgroups = detect(identity) if options.isolation != "process" else None
         if cgroups is not None:
             cgroups.sweep()
         network = connect(identity, options.open_network) if options.isolation == "namespace" else None

@@ -44,6 +44,7 @@ class Instance:
         self._bucket = Bucket(clock)
         self._taps: list[Tap] = []
         self._folder: Path | None = None
+        self._wrapped = False  # whether the child stands for the process that it has put into a sandbox
         self._input = -1  # of one that waits: where its work is written to
         self._asked = False
         self._frozen = False
@@ -57,13 +58,13 @@ class Instance:
         `pair`: its network. `waiting`: it gets a pipe as its input, and what it is to run later, by `specialise`.
         """
         self.group = group
-        self._folder = start.folder
+        self._folder, self._wrapped = start.folder, start.wrapped
         fds: list[int] = []
         networks: list[int] = []
         inputs: list[int] = []
         try:
             if start.folder is not None:
-                start.folder.mkdir(parents=True)
+                start.folder.mkdir(parents=True, exist_ok=True)
             fds.append(_listen(self.socket))
             for stream in ("stdout", "stderr"):
                 fds.append(self._tap(stream))
@@ -139,6 +140,8 @@ class Instance:
     def stats(self) -> tuple[int, int, int]:
         """Memory in KiB, processor time in microseconds, number of processes."""
         pids = self.pids()
+        if self._wrapped and self._child is not None:  # who made the sandbox is not in it
+            pids = [pid for pid in pids if pid != self._child.pid]
         cpu = self.group.usage().cpu_us if self.group is not None else processes.cpu_us(pids)
         return processes.memory_kb(pids), cpu, len(pids)
 
@@ -160,7 +163,8 @@ class Instance:
     def _ended(self, ended: Ended) -> None:
         usage = self.group.usage() if self.group is not None else None
         self._clean()
-        killed = os.WTERMSIG(ended.status) if os.WIFSIGNALED(ended.status) else 0
+        wait = processes.of_inner(ended.status) if self._wrapped else ended.status
+        killed = os.WTERMSIG(wait) if os.WIFSIGNALED(wait) else 0
         oom = usage is not None and usage.oom_kills > 0 and killed == signal.SIGKILL
         if self._asked:
             reason = "asked"
@@ -172,8 +176,8 @@ class Instance:
             Exited(
                 self.spec.id,
                 reason,
-                processes.ending(ended.status, self.spec.memory_mb if oom else 0),
-                status=0 if killed else os.waitstatus_to_exitcode(ended.status),
+                processes.ending(wait, self.spec.memory_mb if oom else 0),
+                status=0 if killed else os.waitstatus_to_exitcode(wait),
                 signal=killed,
                 oom=oom,
                 peak_kb=usage.peak_kb if usage is not None and usage.peak_kb else ended.peak_kb,

@@ -19,13 +19,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ...model.ids import new_id
 from ...model.network import Network
 from ..port import BoxSpec, JobSpec
 from .interpreters import Interpreter, find
+from .wrap import WRAPS, missing
+from .wrap.view import View, furnish
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
-ISOLATIONS = ("namespace", "process")
+ISOLATIONS = ("namespace", "process", *WRAPS)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_MINOR = 10  # of Python 3, that awslambdaric supports
 FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
@@ -41,7 +44,8 @@ class Start(Struct, frozen=True):
     kind: str  # worker, bridge or exec; `work` of exec: {"argv", "env", "cwd", "input"?}
     plan: dict[str, Any] | None
     work: bytes
-    folder: Path | None = None  # a private /tmp where there is no jail: made before, removed after
+    folder: Path | None = None  # a private /tmp where there is no jail, or the sandbox maker's files: removed after
+    wrapped: bool = False  # the child makes the sandbox, and exits with 128 + the signal that ended what was in it
 
 
 class Package(Struct, frozen=True):
@@ -60,6 +64,9 @@ class Planner:
     def __init__(self, isolation: str, packages: Path, scratch: Path, *, services: str = "") -> None:
         self.isolation = isolation
         self._jailed = isolation == "namespace"
+        self._inside = isolation != "process"  # whether instances see the paths of a sandbox, not the host's
+        self._wrap = WRAPS.get(isolation)
+        self._shown: list[tuple[str, str]] = []  # what a wrapped sandbox shows to all
         self._packages = packages
         self._scratch = scratch
         self._services = services
@@ -92,13 +99,13 @@ class Planner:
             del task[name]
         if self._services and spec.token and spec.network != Network.NONE:
             task["platform"] = {"DAYFLY_URL": self._services, "DAYFLY_TOKEN": spec.token}
-        roots = [m.target if self._jailed else str(self._source(m.source)) for m in spec.mounts]
+        roots = [m.target if self._inside else str(self._source(m.source)) for m in spec.mounts]
         task["task_root"] = roots[0] if roots else "/tmp"  # a build names the package first
         further = {m.target: root for m, root in zip(spec.mounts[1:], roots[1:], strict=True)}
         task["opt_root"] = further.pop("/opt", "/opt")
         task["deps_roots"] = list(further.values())
         folder = None
-        if not self._jailed:
+        if not self._inside:
             folder = self._scratch / spec.id
             task["tmp"] = str(folder)
         interpreter, kind = self._launcher, "runtimeapi" if spec.contract == "lambda" else "bridge"
@@ -111,8 +118,18 @@ class Planner:
                 interpreter, kind = need(spec.runtime), "worker"
         binds = [[str(self._source(m.source)), m.target, "ro"] for m in spec.mounts]
         keep = [1, 2, 3, 4] if kind == "exec" else [1, 2, 3]
+        if self._wrap is not None:
+            runner = self._launcher if kind == "exec" else interpreter
+            shut = {"keep_fds": keep, "uid": uid}
+            view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb}
+            return self._launcher, self._wrapped(spec.id, runner, kind, task, shut, **view)
         jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
         return interpreter, Start(kind, jail, msgspec.json.encode(task), folder)
+
+    @property
+    def spares(self) -> bool:
+        """Whether a process can wait for its package: a wrapped sandbox is finished when it starts."""
+        return self._wrap is None
 
     def spare(self, uid: int) -> tuple[Interpreter, Start]:
         """How to start a Node that waits for its package and its work. Raises CannotStart."""
@@ -129,7 +146,7 @@ class Planner:
 
     def job(self, job: JobSpec, uid: int) -> tuple[Interpreter, Start]:
         """How to start a command. Raises CannotStart."""
-        if self._jailed:
+        if self._inside:
             binds = [[host, inside, "rw"] for host, inside in job.writable]
             binds += [[host, inside, "ro"] for host, inside in job.readable if not self._visible(host, inside)]
             for host, _, _ in binds:
@@ -139,6 +156,10 @@ class Planner:
             reach: dict[str, Any] = {"network": "host" if job.network else "none"}
             if job.tcp_ports is not None:
                 reach["tcp_ports"] = job.tcp_ports
+            if self._wrap is not None:
+                shut = {"keep_fds": [1, 2], "uid": uid, **reach}
+                view = {"binds": binds, "hostname": "build", "tmp_mb": max(64, job.memory_mb // 2), "network": job.network}
+                return self._launcher, self._wrapped(new_id(), self._launcher, "exec", task, shut, **view)
             jail = self._jail(uid, binds, **reach, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
         else:
             translate = _translator((*job.writable, *job.readable))
@@ -146,6 +167,38 @@ class Planner:
             task = {"argv": _located([translate(a) for a in job.argv]), "env": env, "cwd": translate(job.cwd)}
             jail = self._jail(uid, [])
         return self._launcher, Start("exec", jail, msgspec.json.encode(task))
+
+    def _wrapped(
+        self, identifier: str, runner: Interpreter, kind: str, task: dict[str, Any], shut: dict[str, Any], **options: Any
+    ) -> Start:
+        """A start of the program that makes the sandbox, in which `inside.py` is what runs first."""
+        assert self._wrap is not None
+        if why := missing(self.isolation):
+            raise CannotStart(why)
+        root = self._scratch.parent / "root"
+        if not self._shown:
+            shutil.rmtree(root, ignore_errors=True)
+            folders = [INSIDE, *(folder for i in (self._launcher, *find().values()) for folder in (i.prefix, *i.path))]
+            sources = {INSIDE: str(RUNTIME)}
+            shown = [folder for folder in dict.fromkeys(folders) if not folder.startswith("/usr/") and folder != "/usr"]
+            self._shown = furnish(root, [(sources.get(folder, folder), folder) for folder in shown])
+        if os.geteuid() != 0:
+            del shut["uid"]
+        view = View(
+            id=identifier,
+            root=root,
+            visible=[*self._shown, *((path, path) for path in runner.path)],
+            argv=[runner.executable, "-I", "-S", "-B", f"{INSIDE}/python/inside.py"],
+            folder=self._scratch / identifier,
+            resolver=Path(os.path.realpath("/etc/resolv.conf")),
+            root_user=os.geteuid() == 0,
+            **{"network": False, **options},
+        )
+        given = {"kind": kind, "task": task, "shut": {"isolation": self.isolation, **shut}, "path": list(runner.path)}
+        wrapped = {"argv": _located(self._wrap(view)), "env": {"PATH": PATH}, "cwd": "/"}
+        plan = {"isolation": "process", "keep_fds": [1, 2, 3, 4]}
+        work = msgspec.json.encode({**wrapped, "input": msgspec.json.encode(given).decode()})
+        return Start("exec", plan, work, view.folder, wrapped=True)
 
     def _jail(self, uid: int, binds: list[list[str]], **options: Any) -> dict[str, Any] | None:
         if not self._jailed:
@@ -162,7 +215,7 @@ class Planner:
 
     def _node(self, task: dict[str, Any]) -> dict[str, Any]:
         """Node reads its work from descriptor 4: environment strings are limited to 128 KiB, and everybody can read them."""
-        main = f"{INSIDE}/node/main.cjs" if self._jailed else str(RUNTIME / "node" / "main.cjs")
+        main = f"{INSIDE}/node/main.cjs" if self._inside else str(RUNTIME / "node" / "main.cjs")
         work = msgspec.json.encode(task).decode() + "\n"
         return {"argv": [need("node").executable, main], "env": {"PATH": PATH}, "cwd": "/", "input": work}
 

@@ -23,6 +23,12 @@ def ending(status: int, oom_mb: int = 0) -> str:
         return f"killed by signal {-code}"
 
 
+def of_inner(status: int) -> int:
+    """The wait(2) status of a process from that of the one that waited for it and, as shells do, exited with 128 + its signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code - 128 if 128 < code <= 128 + 64 else status
+
+
 def family(pid: int) -> list[int]:
     """A process and all below it; empty if it is gone."""
     found = [pid] if os.path.exists(f"/proc/{pid}") else []

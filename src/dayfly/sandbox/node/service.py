@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -177,7 +178,8 @@ class Agent:
                 raise CannotStart("the node is shutting down")
             if spec.id in self._instances or not _ID.match(spec.id):
                 raise CannotStart(f"{spec.id!r} is not a new instance id of 32 hexadecimal digits")
-            if spec.runtime == "nodejs" and (spec.network != Reach.NONE or self._network is None):
+            waits = self._planner.spares and (spec.network != Reach.NONE or self._network is None)
+            if spec.runtime == "nodejs" and waits:
                 self._spares.wanted()
                 spare = self._spares.take(spec)
                 if spare is not None:
@@ -259,11 +261,13 @@ class Agent:
         uid = self._uids.take()
         group: Group | None = None
         lent: dict[Path, os.stat_result] = {}
+        scratch: Path | None = None
         job = self._jobs[number] = Job(number, spec, clock=self._clock, on_output=self._tell)
         reply: m.Event
         try:
             interpreter, start = self._planner.job(spec, uid)
-            if self._planner.isolation == "namespace" and os.geteuid() == 0:
+            scratch = start.folder
+            if self._planner.isolation != "process" and os.geteuid() == 0:
                 lent = {Path(host): os.stat(host) for host, _ in spec.writable}
                 await asyncio.to_thread(hand_over, lent, uid, uid)
             group = self._group(job.id, spec.memory_mb, 0.0, spec.pids)
@@ -272,6 +276,8 @@ class Agent:
             reply = m.Failed(number, str(error))
         if group is not None:
             group.remove()
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
         for folder, owner in lent.items():
             await asyncio.to_thread(hand_over, [folder], owner.st_uid, owner.st_gid)
         self._uids.give_back(uid)

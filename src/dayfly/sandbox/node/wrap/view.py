@@ -1,0 +1,48 @@
+"""What an instance sees and runs, told to whoever makes its sandbox."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from ....runtime.python import mounts
+
+DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+class View(Struct, frozen=True, kw_only=True):
+    id: str
+    root: Path  # of the file system: a folder with mount points and /etc, shown read-only
+    visible: list[tuple[str, str]]  # folders and files of the host that all see, read-only, and where
+    binds: list[list[str]]  # this one's: [source on the host, mount point, "ro" or "rw"]
+    argv: list[str]
+    folder: Path  # for files of the sandbox's maker; made before, removed after
+    hostname: str
+    tmp_mb: int
+    network: bool  # the host's; else loopback alone
+    resolver: Path  # stands in for /etc/resolv.conf where there is a network
+    root_user: bool  # whether whoever starts it is root: it keeps what it needs to become somebody else
+
+
+def furnish(root: Path, visible: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Make the folder that is the root of all instances. Returns what is to be mounted into it, system folders first."""
+    umask = os.umask(0o022)  # functions are another user, and must be able to look
+    try:
+        shown = mounts.furnish(str(root), ()) + visible
+        for source, target in shown:
+            _point(root / target.lstrip("/"), os.path.isdir(source))
+        for name in DEVICES:
+            _point(root / "dev" / name, False)
+    finally:
+        os.umask(umask)
+    return shown
+
+
+def _point(path: Path, folder: bool) -> None:
+    if folder:
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
