@@ -62,6 +62,7 @@ from .model.function import InvokePolicy, Revision
 from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
 from .model.package import Package
+from .model.trigger import Trigger
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
@@ -82,8 +83,10 @@ from .sandbox.node.interpreters import find as find_interpreters
 from .sandbox.node.interpreters import runtimes
 from .sandbox.port import BoxSpec
 from .scaler.loop import ScaleLoop
+from .scaler.prewarm import lead_for
 from .security import require
 from .store.sqlite import SqliteStore
+from .triggers.runner import Runner
 from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
@@ -155,6 +158,17 @@ class Server:
             exists=self.registry.namespaces.__contains__,
             require_function=self.registry.resolve,
         )
+        self.sources = Runner(
+            self.eventing.brokers.emit,
+            self.eventing.brokers.checkpoint,
+            self.secrets.find,
+            self.clock,
+            lead=self._lead,
+            prewarm=self._prewarm,
+        )
+        self.eventing.catalog.require_source = self.sources.check
+        self.eventing.catalog.watchers.append(self.sources.heard)
+        self.eventing.source_health = self.sources.health
         self.history = History(self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices)
         self.deployer = Deployer(
             self.store,
@@ -269,6 +283,7 @@ class Server:
         self._housekeeping = asyncio.ensure_future(self._tidy())
         await self.workflows.open()
         await self.eventing.open()
+        self.sources.open(self.eventing.catalog.triggers())
         if settings.needs_token:
             self.token = settings.token or load_or_create(settings.data / "token")
             owner = Identity(name="owner", id="owner", grants=OWNS_ALL)
@@ -343,6 +358,7 @@ class Server:
         self.logs.end_followers()
         self.eventing.brokers.end_followers()
         closing = [asyncio.ensure_future(listener.close()) for listener in self.listeners.values()]
+        await self.sources.close()
         await self.workflows.close()
         await self.eventing.close(self.settings.shutdown_grace_s)
         await self.dispatcher.drain(self.settings.shutdown_grace_s)
@@ -431,7 +447,28 @@ class Server:
         self.secrets.forget(namespace)
         self.keys.forget(namespace)
 
+    def _lead(self, trigger: Trigger) -> float:
+        """Seconds ahead of a trigger's known moment at which its function is to be warmed; 0: not at all."""
+        revision = self._target_of(trigger)
+        return 0.0 if revision is None else lead_for(self.scaler.cold_cost_s(revision.namespace, revision.function))
+
+    def _prewarm(self, trigger: Trigger) -> None:
+        revision = self._target_of(trigger)
+        if revision is not None:
+            task = asyncio.ensure_future(warm(self.pool, revision))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the call itself will tell
+
+    def _target_of(self, trigger: Trigger) -> Revision | None:
+        target = trigger.target
+        if target.kind != "function":
+            return None
+        try:
+            return self.registry.resolve(trigger.namespace, target.name, target.qualifier)
+        except DayflyError:
+            return None
+
     def _secret_changed(self, namespace: str, name: str) -> None:
+        self.sources.secret_changed(namespace, name)
         for group in list(self.pool.groups.values()):
             if group.revision.namespace == namespace and name in group.config.secrets.values():
                 group.recycle()

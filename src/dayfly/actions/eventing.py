@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from ..model.delivery import DAY, Destination, Policy
 from ..model.event import Event
-from ..model.trigger import DEFAULT_BROKER, Message, Source
+from ..model.trigger import DEFAULT_BROKER, Message, Source, SourceHealth
 from .base import Action
 from .invoke import Invoke
 
@@ -383,6 +383,7 @@ class TriggerStats(Struct, frozen=True, kw_only=True):
     running: int
     dead: int
     oldest: float  # seconds since the epoch at which the oldest of those that wait was accepted; 0: none waits
+    source: SourceHealth | None = None  # None: it has none of its own, or is paused
 
 
 class Recording(Struct, frozen=True, kw_only=True):

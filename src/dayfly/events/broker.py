@@ -70,9 +70,10 @@ class Brokers:
         """Events from the source of a trigger, and where the source has come to, in one transaction: what a source emits is
         delivered although this server is killed, and is not emitted twice. -> how many passed the filter
 
-        Raises NotFound if the trigger is gone.
+        Raises NotFound if the trigger is gone, Throttled when too much waits.
         """
         self._check(events)
+        await self._queue.admit(0)
         found = self._catalog.trigger(namespace, trigger)
         plans = [self._router.fire(found, event) for event in events if self._catalog.passes(found, event)]
         also: list[Statement] = []

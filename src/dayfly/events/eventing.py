@@ -12,6 +12,7 @@ from .. import actions as a
 from ..clock import Clock
 from ..errors import DayflyError
 from ..model.delivery import Shape
+from ..model.trigger import SourceHealth
 from .broker import Brokers
 from .catalog import Catalog, Noun, lanes_of
 from .courier import Courier, Fetch, FlavourOf, PolicyOf, Run
@@ -59,6 +60,7 @@ class Eventing:
         self.brokers = Brokers(store, queue, self.router, clock)
         self.queues = Queues(store, queue, self.router, clock)
         self.letters = Letters(queue, self.brokers, self.router)
+        self.source_health: Callable[[str, str], SourceHealth | None] = lambda namespace, trigger: None
         self.catalog.watchers.append(self._changed)
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -103,7 +105,13 @@ class Eventing:
             running += counts.leased
             dead += counts.dead
             oldest += [counts.oldest] if counts.oldest else []
-        return a.TriggerStats(waiting=waiting, running=running, dead=dead, oldest=min(oldest, default=0.0))
+        return a.TriggerStats(
+            waiting=waiting,
+            running=running,
+            dead=dead,
+            oldest=min(oldest, default=0.0),
+            source=self.source_health(action.namespace, action.name),
+        )
 
     def performers(self) -> dict[type, Any]:
         """Who performs which action."""

@@ -53,6 +53,16 @@ class Trigger(Struct, frozen=True, kw_only=True):
         return str(self.source.settings.get("queue", "")) if self.source is not None and self.source.kind == "queue" else ""
 
 
+class SourceHealth(Struct, frozen=True, kw_only=True):
+    """How the source of a trigger is."""
+
+    state: str  # starting, running, failing, ended
+    error: str = ""  # what it failed of
+    failures: int = 0  # in a row
+    since: float = 0.0  # of the state, seconds since the epoch
+    next: float = 0.0  # the moment at which it will emit, where that is known; seconds since the epoch
+
+
 class Queue(Struct, frozen=True, kw_only=True):
     """Messages wait until a consumer takes and acknowledges them: at least once."""
 

@@ -71,6 +71,10 @@ class Secrets:
         known = self._secrets.get(revision.namespace, {})
         return config.env | {variable: known[name] for variable, name in config.secrets.items() if name in known}
 
+    def find(self, namespace: str, name: str) -> str | None:
+        """The value of a secret; None: there is none of that name."""
+        return self._secrets.get(namespace, {}).get(name)
+
     def require(self, namespace: str, names: list[str]) -> None:
         """Raises NotFound for the first secret that does not exist."""
         for name in names:

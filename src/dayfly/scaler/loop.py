@@ -93,6 +93,11 @@ class ScaleLoop:
             scale = self._scales.pop(key)
             scale.habit.idle_from = scale.idle_from
 
+    def cold_cost_s(self, namespace: str, function: str) -> float:
+        """What a start of this function takes, in seconds; 0: not known."""
+        habit = self._habits.get(f"{namespace}/{function}")
+        return habit.cold_cost_s if habit is not None else 0.0
+
     def _habit(self, group: Group) -> _Habit:
         key = f"{group.revision.namespace}/{group.revision.function}"
         habit = self._habits.get(key)

@@ -1,0 +1,49 @@
+"""The addresses of webhooks, /hooks/NAMESPACE/TRIGGER: mounted like a dialect, open to everybody, guarded by signatures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ...dialects.hook import Credentials, Dialect, Do, Head, Params, Reply, Route
+from ...errors import DayflyError, NotFound, Unavailable
+from ...model.identity import ANONYMOUS, Identity
+from ...model.profile import NATIVE
+from ...model.trigger import Trigger
+from ..port import Source
+from .source import Webhook, latin
+
+PAUSED_RETRY: "float" = 60.0  # seconds
+
+
+def webhooks(
+    trigger: Callable[[str, str], Trigger | None],
+    source: Callable[[str, str], Source | None],
+    fault: Callable[[Head, DayflyError], Reply],
+) -> Dialect:
+    """`trigger` and `source` find what belongs to a namespace and a name."""
+
+    async def receive(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        namespace, name = params["namespace"], params["trigger"]
+        found = trigger(namespace, name)
+        if found is None or found.source is None or found.source.kind != "webhook":
+            raise NotFound("There is no such webhook.", hint="The address is /hooks/NAMESPACE/TRIGGER, of a trigger with the source webhook.")
+        webhook = source(namespace, name)
+        if not isinstance(webhook, Webhook):
+            raise Unavailable("The trigger is paused.", retry_after=PAUSED_RETRY)
+        headers = latin(head.headers)
+        answer = await webhook.receive(lambda wanted: next((value for key, value in headers if key == wanted), ""), headers, body)
+        status = 200 if "challenge" in answer or "duplicate" in answer else 202
+        return Reply(status, [("content-type", "application/json")], msgspec.json.encode(answer))
+
+    def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity:
+        return ANONYMOUS
+
+    return Dialect(
+        name="webhooks",
+        profile=NATIVE,
+        routes=(Route(method="POST", path="/{namespace}/{trigger...}", handle=receive),),
+        fault=fault,
+        authenticate=authenticate,
+    )
