@@ -87,6 +87,7 @@ from .scaler.prewarm import lead_for
 from .security import require
 from .store.sqlite import SqliteStore
 from .triggers.runner import Runner
+from .triggers.webhooks.routes import webhooks
 from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
@@ -112,9 +113,15 @@ class Server:
         self.documents = Documents(self.store, self.registry, self.clock)
         view = RegistryView(self.registry, self.documents)
         given = (mount if isinstance(mount, Mount) else mount(view) for mount in mounts)
+        hooks = webhooks(
+            lambda namespace, name: self.eventing.catalog.find_trigger(namespace, name),
+            lambda namespace, name: self.sources.source(namespace, name),
+            NATIVE_CALLS.fault,
+        )
         self._mounts = (
             Mount(dialect=NATIVE_CALLS),
             Mount(dialect=NATIVE_CALLS, listener=FUNCTIONS),
+            Mount(dialect=hooks, prefix="/hooks"),
             *given,
             *built_in(settings.dialects, view),
         )

@@ -10,11 +10,12 @@ import pytest
 from dayfly import actions as a
 from dayfly.errors import BadInput
 from dayfly.scaler.prewarm import LEAST, MOST, lead_for
-from dayfly.testing.clock import FakeClock
+from dayfly.testing.clock import FakeClock, settle
 from tests.support.sources import Sourced
 
 pytestmark = pytest.mark.anyio
 
+ASIDE = {"namespace": "-", "name": "-", "body": b"", "updated": 0.0}
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
 
@@ -28,9 +29,9 @@ async def pass_time(world: Sourced, seconds: float, step: float = 10.0) -> None:
     assert isinstance(world.clock, FakeClock)
     for _ in range(int(seconds / step)):
         world.clock.advance(step)
-        await world.store.fetch("events_last")  # behind everything that was being written
-        await world.clock.pass_time(0)
-        await world.store.fetch("events_last")
+        for _ in range(3):
+            await settle()
+            await world.store.commit(("checkpoint_put", ASIDE))  # behind everything that is being written
 
 
 async def test_a_timer_fires_at_its_moments_and_calls_its_function() -> None:

@@ -27,6 +27,7 @@ class Kind(Struct, frozen=True):
 
 KINDS: Final[dict[str, Kind]] = {
     "timer": Kind("timers.source"),
+    "webhook": Kind("webhooks.source"),
 }
 
 

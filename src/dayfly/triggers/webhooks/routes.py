@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -14,7 +15,7 @@ from ...model.trigger import Trigger
 from ..port import Source
 from .source import Webhook, latin
 
-PAUSED_RETRY: "float" = 60.0  # seconds
+PAUSED_RETRY: Final = 60.0  # seconds
 
 
 def webhooks(
@@ -28,12 +29,17 @@ def webhooks(
         namespace, name = params["namespace"], params["trigger"]
         found = trigger(namespace, name)
         if found is None or found.source is None or found.source.kind != "webhook":
-            raise NotFound("There is no such webhook.", hint="The address is /hooks/NAMESPACE/TRIGGER, of a trigger with the source webhook.")
+            raise NotFound(
+                "There is no such webhook.",
+                hint="The address is /hooks/NAMESPACE/TRIGGER, of a trigger with the source webhook.",
+            )
         webhook = source(namespace, name)
         if not isinstance(webhook, Webhook):
             raise Unavailable("The trigger is paused.", retry_after=PAUSED_RETRY)
         headers = latin(head.headers)
-        answer = await webhook.receive(lambda wanted: next((value for key, value in headers if key == wanted), ""), headers, body)
+        answer = await webhook.receive(
+            lambda wanted: next((value for key, value in headers if key == wanted), ""), headers, body
+        )
         status = 200 if "challenge" in answer or "duplicate" in answer else 202
         return Reply(status, [("content-type", "application/json")], msgspec.json.encode(answer))
 

@@ -45,11 +45,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     encoding: Literal["hex", "base64"] = "hex"
     timestamp_header: Annotated[str, Meta(max_length=128, description="of the time, seconds since the epoch")] = ""
     id_header: Annotated[str, Meta(max_length=128, description="of the message's id")] = ""
-    signed: Annotated[str, Meta(max_length=128, description="what is signed: {body}, {timestamp}, {id} and text between")] = "{body}"
+    signed: Annotated[str, Meta(max_length=128, description="what is signed: {body}, {timestamp}, {id} and text between")] = (
+        "{body}"
+    )
 
     def __post_init__(self) -> None:
         if self.signature != "none" and len(self.secret) < 8:
-            raise ValueError("`secret` is at least 8 characters; best is secret:NAME, with the value in a secret of the namespace")
+            raise ValueError(
+                "`secret` is at least 8 characters; best is secret:NAME, with the value in a secret of the namespace"
+            )
         if self.signature in ("hmac", "token") and not self.header:
             raise ValueError(f"a {self.signature} signature needs `header`, the name of the header that holds it")
         if self.signature == "hmac" and "{body}" not in self.signed:
@@ -131,7 +135,8 @@ def _generic(settings: Settings, header: Header, body: bytes, now: float) -> Pro
 def _token(settings: Settings, header: Header, body: bytes, now: float) -> Proof:
     given = header(settings.header.lower())
     token = given[len(settings.prefix) :].encode() if given.startswith(settings.prefix) else b""
-    if not any([hmac.compare_digest(token, secret.encode()) for secret in _secrets(settings)]):
+    good = [hmac.compare_digest(token, secret.encode()) for secret in _secrets(settings)]
+    if True not in good:
         raise _refused()
     id = header(settings.id_header.lower()) if settings.id_header else ""
     return Proof(id, id)
