@@ -302,14 +302,16 @@ class Server:
         certificate = await asyncio.to_thread(self._tls)
         gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
         app = self._app(gate)
-        for name, port in ({"": settings.port} | settings.spare_listeners | settings.listeners).items():
+        mounted = {mount.listener for mount in self._mounts}
+        spare = {name: port for name, port in settings.spare_listeners.items() if name in mounted}
+        for name, port in ({"": settings.port} | spare | settings.listeners).items():
             edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
             try:
                 listener = Listener(
                     edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s, tls=certificate
                 )
             except Conflict as error:
-                if name in settings.listeners or name not in settings.spare_listeners:
+                if name in settings.listeners or name not in spare:
                     raise
                 log.warning("no listener for %s: %s", name, error.detail)
                 continue
