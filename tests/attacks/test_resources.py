@@ -279,7 +279,10 @@ async def test_13_storms_on_disk_and_cache(site: Site, tmp_path: Path) -> None:
 def cached(path: Path) -> float:
     """The share of a file that is in the page cache."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_WRITE, flags=mmap.MAP_PRIVATE) as view:
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_WRITE, flags=mmap.MAP_PRIVATE) as view,
+    ):
         pages = (len(view) + mmap.PAGESIZE - 1) // mmap.PAGESIZE
         present = (ctypes.c_ubyte * pages)()
         address = ctypes.addressof(ctypes.c_char.from_buffer(view))

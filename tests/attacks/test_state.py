@@ -156,14 +156,18 @@ def handler(event, context):
 )  # fmt: skip
 async def test_36_forged_frames(site: Site, kind: str) -> None:
     answer = await attack(site, "forges", FORGE, kind, timeout_s=1)
-    assert answer.status_code in ({200, 502} if kind == "twice" else {504} if kind in ("never", "ready-again") else {502}), answer.text
+    assert answer.status_code in ({200, 502} if kind == "twice" else {504} if kind in ("never", "ready-again") else {502}), (
+        answer.text
+    )
     assert "set-cookie" not in answer.headers
     assert answer.headers["dayfly-invocation-id"]
 
 
 async def test_36_an_answer_for_another_call_reaches_that_instances_own_calls_only(site: Site) -> None:
     """Streams belong to a connection, and a connection to an instance: a function can lie to its own callers, and to no other's."""
-    code = FORGE.replace("link.sendall({", "link.sendall(b''.join(frame(OK | END, n, b'{}') for n in range(1, 9))); return link.sendall({")
+    code = FORGE.replace(
+        "link.sendall({", "link.sendall(b''.join(frame(OK | END, n, b'{}') for n in range(1, 9))); return link.sendall({"
+    )
     async with neighbour(site):
         await attack(site, "answers-all", code, "never", timeout_s=2, concurrency=4)
         answers = await asyncio.gather(*(site.call("answers-all", "never") for _ in range(4)))

@@ -76,7 +76,14 @@ def test_operations_have_names_of_their_own():
 def test_every_action_but_the_call_is_reachable():
     faced = {endpoint.action for endpoint in ENDPOINTS} | {actions.FollowLogs, actions.FollowEvents}  # chosen by parameters
     faced |= {actions.PublishEvents}  # a route of the native dialect
-    faced |= {actions.ReadPackage, actions.Record, actions.PutDocument, actions.GetDocument, actions.ListDocuments, actions.DeleteDocument}  # for dialects alone
+    faced |= {
+        actions.ReadPackage,
+        actions.Record,
+        actions.PutDocument,
+        actions.GetDocument,
+        actions.ListDocuments,
+        actions.DeleteDocument,
+    }  # for dialects alone
     assert faced == set(actions.Action.__subclasses__())
 
 
@@ -84,7 +91,12 @@ def test_every_action_but_the_call_is_reachable():
 def test_every_field_of_the_action_can_be_said(endpoint):
     said = {*endpoint.path_parameters, *endpoint.query, endpoint.upload, "profile"}
     said |= {field.name for field in msgspec.structs.fields(endpoint.body)} if endpoint.body else set()
-    implied = {"listNamespaces": {"namespace"}, "rotateSecretKey": {"namespace"}, "readInvocationLogs": {"function"}, "listAsyncConfigs": {"function"}}.get(endpoint.operation_id, set())
+    implied = {
+        "listNamespaces": {"namespace"},
+        "rotateSecretKey": {"namespace"},
+        "readInvocationLogs": {"function"},
+        "listAsyncConfigs": {"function"},
+    }.get(endpoint.operation_id, set())
     assert set(endpoint.action.__struct_fields__) <= said | implied
 
 

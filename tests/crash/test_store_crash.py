@@ -40,7 +40,9 @@ LEDGER = "SELECT * FROM usage ORDER BY namespace, function, hour"
 
 def live_and_die(path: Path, seed: int, promises: int) -> list[str]:
     """Run the victim until it has made so many promises, kill it, and return all it had made by then."""
-    with subprocess.Popen([sys.executable, "-m", "tests.crash.store_victim", path, str(seed)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as victim:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.crash.store_victim", path, str(seed)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as victim:
         assert victim.stdout is not None
         made = [line for _, line in zip(range(promises), victim.stdout, strict=False)]
         assert victim.poll() is None, "the victim ended by itself"

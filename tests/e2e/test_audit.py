@@ -36,7 +36,12 @@ async def test_changes_are_written_down_with_who_and_from_where_and_looks_are_no
     assert refused["identity_id"] == made["key"]["id"]
     assert (key["action"], key["target"], key["detail"]["roles"]) == ("CreateKey", "auditor", ["viewer"])
     assert (function["action"], function["target"], function["outcome"]) == ("PutFunction", "audited", "done")
-    assert (secret["action"], secret["target"], secret["identity"], secret["peer"]) == ("PutSecret", "audited", "local", "127.0.0.1")
+    assert (secret["action"], secret["target"], secret["identity"], secret["peer"]) == (
+        "PutSecret",
+        "audited",
+        "local",
+        "127.0.0.1",
+    )
     text = repr(records)
     for value in ("never to be seen", "nor this", made["secret"]):
         assert value not in text

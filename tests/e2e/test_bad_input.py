@@ -13,6 +13,7 @@ from tests.support.site import Site
 
 pytestmark = pytest.mark.anyio
 
+
 @pytest.mark.parametrize("name", ["a/b", "a..b", "Über", "x" * 300, "-a", "a%00b", "%2e%2e", "a b"])
 async def test_names_that_are_none(site: Site, name: str) -> None:
     response = await site.http.put(

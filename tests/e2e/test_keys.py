@@ -115,7 +115,9 @@ def handler(request, context):
 """
 
 
-async def test_a_public_function_takes_calls_of_everybody_and_a_private_one_does_not_even_read_their_bodies(owned: Site) -> None:
+async def test_a_public_function_takes_calls_of_everybody_and_a_private_one_does_not_even_read_their_bodies(
+    owned: Site,
+) -> None:
     body = {"code": {"files": {"handler.py": WEB}}, "config": {"flavour": "http"}}
     at = "/v1/namespaces/shop/functions/door"
     assert (await owned.http.put(at, json=body)).status_code == 201

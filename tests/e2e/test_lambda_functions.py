@@ -115,9 +115,7 @@ def test_versions_do_not_change_and_aliases_lead_to_them(aws: Aws) -> None:
     client.create_alias(FunctionName="many", Name="live", FunctionVersion="1")
     answer, whole = aws.call("many:live")
     assert (answer, whole["ExecutedVersion"]) == ([1, "1"], "1")
-    client.update_alias(
-        FunctionName="many", Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}}
-    )
+    client.update_alias(FunctionName="many", Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
     seen = {aws.call("many:live")[1]["ExecutedVersion"] for _ in range(60)}
     assert seen == {"1", "2"}
     listed = client.list_versions_by_function(FunctionName="many")["Versions"]
@@ -153,7 +151,9 @@ def test_a_call_that_fails_answers_with_what_lambda_says(aws: Aws) -> None:
     assert whole["FunctionError"] == "Unhandled"
     assert (raised["errorType"], raised["errorMessage"]) == ("KeyError", "'nope'")
     assert raised["requestId"] == whole["ResponseMetadata"]["RequestId"]
-    assert raised["stackTrace"] == ['  File "/var/task/handler.py", line 5, in handler\n    if event == "raise": raise KeyError("nope")\n']
+    assert raised["stackTrace"] == [
+        '  File "/var/task/handler.py", line 5, in handler\n    if event == "raise": raise KeyError("nope")\n'
+    ]
     log = base64.b64decode(whole["LogResult"]).decode()
     assert log.startswith(f"START RequestId: {raised['requestId']} Version: $LATEST\nbefore\n[ERROR] KeyError: 'nope'\n")
     assert "\nREPORT RequestId: " in log

@@ -95,7 +95,12 @@ async def test_three_kinds_of_failure_are_kept_apart(ow: Whisk) -> None:
         ("python:3", "def main(args):\n    return 5\n", "action developer error", "did not return a dictionary or array"),
         ("python:3", "def main(args):\n    import os; os._exit(1)\n", "action developer error", "exited unexpectedly"),
         ("python:3", "import nowhere\n", "action developer error", "nowhere"),
-        ("nodejs:default", "function main() { throw new Error('oops') }", "action developer error", "An error has occurred: Error: oops"),
+        (
+            "nodejs:default",
+            "function main() { throw new Error('oops') }",
+            "action developer error",
+            "An error has occurred: Error: oops",
+        ),
         ("nodejs:default", "function main() { return Promise.reject({ code: 7 }) }", "application error", ""),
         ("nodejs:default", "function other() {}", "action developer error", "Action entrypoint 'main' is not a function."),
     ]

@@ -15,7 +15,6 @@ from tests.support.system_calls import DENIED, here
 pytestmark = needs_root
 
 
-
 def test_denied_calls_are_denied() -> None:
     numbers = dict(zip(DENIED, here(*DENIED), strict=True))
     code = f"""

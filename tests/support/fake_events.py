@@ -171,7 +171,8 @@ class FakeEvents:
         self._one(self.queues, "queue", action.name)
         held = self.messages.get(action.name, [])[: action.limit]
         return tuple(
-            Received(id=DEAD, receipt=f"{DEAD}.1", message=m, sent=NOW, first=NOW, receives=1, until=NOW + 30, seq=1) for m in held
+            Received(id=DEAD, receipt=f"{DEAD}.1", message=m, sent=NOW, first=NOW, receives=1, until=NOW + 30, seq=1)
+            for m in held
         )
 
     def AckMessages(self, action: a.AckMessages) -> tuple[bool, ...]:

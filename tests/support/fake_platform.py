@@ -45,7 +45,10 @@ class FakePlatform(FakeEvents):
         if self.fails is not None:
             error, self.fails = self.fails, None
             raise error
-        if not isinstance(action, a.PutNamespace | a.ListNamespaces | a.RotateSecretKey) and action.namespace not in self.namespaces:
+        if (
+            not isinstance(action, a.PutNamespace | a.ListNamespaces | a.RotateSecretKey)
+            and action.namespace not in self.namespaces
+        ):
             raise NotFound(f"There is no namespace {action.namespace!r}.")
         return getattr(self, type(action).__name__)(action)
 

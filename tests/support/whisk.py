@@ -14,7 +14,9 @@ import httpx2
 from dayfly.dialects.openwhisk.profile import GUEST_KEY
 from tests.support.site import Site, running
 
-PYTHON = "def main(args):\n    print('hello', args.get('name'))\n    return {'greeting': 'Hello ' + args.get('name', 'stranger')}\n"
+PYTHON = (
+    "def main(args):\n    print('hello', args.get('name'))\n    return {'greeting': 'Hello ' + args.get('name', 'stranger')}\n"
+)
 
 
 def basic(key: str) -> dict[str, str]:

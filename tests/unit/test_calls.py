@@ -412,3 +412,60 @@ async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_ti
     desk.sandbox.boxes[0].ready()
     desk.sandbox.boxes[0].answer(b"1")
     desk.call()
+
+
+def short_desk() -> Desk:
+    """A function with one instance, whose start took 10 ms and whose calls take 0.2 ms."""
+    desk = Desk()
+    desk.call()
+    desk.clock.advance(0.010)
+    desk.sandbox.boxes[0].ready()
+    desk.clock.advance(0.0002)
+    desk.sandbox.boxes[0].answer()
+    return desk
+
+
+async def test_short_calls_wait_for_the_busy_instance_and_others_are_started_as_long_as_that_helps() -> None:
+    desk = short_desk()
+    [box] = desk.sandbox.boxes
+    for _ in range(12):
+        desk.call()
+    assert len(desk.sandbox.boxes) == 1
+    for _ in range(110):  # 22 ms, in which the queue is never empty
+        desk.clock.advance(0.0002)
+        box.answer()
+        desk.call()
+    assert 1 < len(desk.sandbox.boxes) <= 7
+    for started in desk.sandbox.boxes[1:]:
+        started.ready()
+    for _ in range(1000):  # no more calls end now than before: something else is the limit
+        desk.clock.advance(0.0002)
+        min(desk.sandbox.boxes, key=lambda box: min(box.calls, default=10_000)).answer()
+        desk.call()
+    assert len(desk.sandbox.boxes) <= 7
+
+
+async def test_calls_that_turn_out_to_be_long_get_an_instance_each_before_long() -> None:
+    desk = short_desk()
+    for _ in range(20):
+        desk.call()
+    assert len(desk.sandbox.boxes) == 1
+    desk.clock.advance(0.021)  # twice the time of a start, and not one has ended
+    assert len(desk.group.instances) == 20
+    for box in desk.sandbox.boxes[1:]:
+        box.ready()
+    assert len(desk.group.waiting) == 11  # eight starts at a time
+    desk.clock.advance(1.0)
+    while any(box.calls for box in desk.sandbox.alive):
+        for box in desk.sandbox.alive:
+            if box.calls:
+                box.answer()
+    assert len(desk.records) == 21
+
+
+async def test_after_a_recycle_the_next_short_call_is_given_an_instance_of_its_own() -> None:
+    desk = short_desk()
+    desk.call()
+    desk.call()
+    desk.group.recycle()
+    assert len(desk.group.instances) == 2

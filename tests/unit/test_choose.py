@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dayfly.pool.choose import FreeSlots, Verdict, admit, expected_wait
+from dayfly.pool.choose import FreeSlots, Verdict, admit, expected_wait, relief, useful
 
 
 def test_the_one_used_last_is_taken_first() -> None:
@@ -151,3 +151,35 @@ def test_only_refusals_are_refusals() -> None:
 )
 def test_expected_wait(waiting: int, slots: int, service: float, ready: float, expected: float) -> None:
     assert expected_wait(waiting=waiting, slots=slots, service_s=service, ready_in_s=ready) == expected
+
+
+@pytest.mark.parametrize(
+    ("rate", "shortest", "concurrency", "expected"),
+    [
+        (0.0, 0.0001, 1, 2),  # nothing is known to end
+        (10_000.0, 0.0001, 1, 6),  # one instance at work all the time: room for four times as much, and two
+        (20_000.0, 0.0001, 1, 10),
+        (20_000.0, 0.0001, 4, 4),
+    ],
+)
+def test_useful(rate: float, shortest: float, concurrency: int, expected: int) -> None:
+    assert useful(rate=rate, shortest_s=shortest, concurrency=concurrency) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"waiting": 31, "ready": 1, "rate": 10_000.0}, 5),  # the one is always at work
+        ({"waiting": 31, "ready": 1, "rate": 10_000.0, "starting": 5}, 0),  # they are on their way
+        ({"waiting": 1, "ready": 1, "rate": 10_000.0}, 1),  # never more than wait
+        ({"waiting": 253, "ready": 8, "rate": 15_000.0}, 0),  # something else is the limit
+        ({"waiting": 253, "ready": 8, "rate": 15_000.0, "stuck": 2}, 2),  # two of them serve nobody
+        ({"waiting": 10, "ready": 4, "rate": 0.0}, 10),  # nothing ended: calls are long now
+        ({"waiting": 10, "ready": 4, "rate": 10.0, "stuck": 2}, 10),  # half of them are
+        ({"waiting": 10, "ready": 4, "rate": 0.0, "starting": 3, "concurrency": 2}, 2),
+        ({"waiting": 4, "ready": 4, "rate": 0.0, "starting": 4}, 0),
+    ],
+)
+def test_relief(given: dict[str, float], expected: int) -> None:
+    arguments = {"starting": 0, "stuck": 0, "shortest_s": 0.0001, "concurrency": 1, **given}
+    assert relief(**arguments) == expected  # type: ignore[arg-type]

@@ -452,7 +452,10 @@ async def test_an_event_can_end_in_a_queue_a_broker_or_at_an_address(world: Worl
 async def test_an_address_that_asks_for_time_gets_it(world: World) -> None:
     url = "https://example.org/"
     await world.trigger("t", Destination(kind="http", name=url))
-    world.answers[url] = [Result(invocation="", status=429, headers=(("retry-after", "120"),)), Result(invocation="", status=400)]
+    world.answers[url] = [
+        Result(invocation="", status=429, headers=(("retry-after", "120"),)),
+        Result(invocation="", status=400),
+    ]
     await world.publish(event("1"))
     await world.until(lambda: len(world.posts) == 1)
     await world.idle()

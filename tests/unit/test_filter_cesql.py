@@ -245,7 +245,15 @@ def test_the_fault_is_told_to_the_user() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["(" * 5000 + "1", "NOT " * 1500 + "TRUE", "1" + "+1" * 900, "1" * 8000, "'" + "a" * 9000 + "'", "ABS(" * 300 + "1" + ")" * 300, "-" * 1900 + "1"],
+    [
+        "(" * 5000 + "1",
+        "NOT " * 1500 + "TRUE",
+        "1" + "+1" * 900,
+        "1" * 8000,
+        "'" + "a" * 9000 + "'",
+        "ABS(" * 300 + "1" + ")" * 300,
+        "-" * 1900 + "1",
+    ],
 )
 def test_size_and_depth_are_bounded(hostile: str) -> None:
     with pytest.raises(Refused):
@@ -280,7 +288,10 @@ def test_like_agrees_with_its_definition(pattern: str, text: str) -> None:
     assert parse_expression(f"subject LIKE '{pattern}'").holds(Seen(subject=text)) is expected
 
 
-@given(st.text(max_size=60) | st.lists(st.sampled_from(["NOT", "(", ")", "1", "id", "'x'", "LIKE", "IN", ",", "ABS", "-", "=", "AND"])).map(" ".join))
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(["NOT", "(", ")", "1", "id", "'x'", "LIKE", "IN", ",", "ABS", "-", "=", "AND"])).map(" ".join)
+)
 def test_any_text_is_compiled_or_refused(text: str) -> None:
     try:
         compiled = parse_expression(text)

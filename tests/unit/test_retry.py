@@ -30,7 +30,11 @@ RAISED = Result(invocation="i", error=FunctionError(type="ValueError", message="
         (RAISED, Progress(2, 0, NOW), End(State.DEAD, 3, "ValueError: bad", Condition.RETRIES_EXHAUSTED)),
         (Result(invocation="i", status=500), FRESH, Retry(NOW + 1, 1, 0, "the function answered 500")),
         (errors.TimedOut("slow"), FRESH, Retry(NOW + 1, 1, 0, "timed-out: slow")),
-        (errors.InstanceDied("oom"), Progress(2, 0, NOW), End(State.DEAD, 3, "instance-died: oom", Condition.RETRIES_EXHAUSTED)),
+        (
+            errors.InstanceDied("oom"),
+            Progress(2, 0, NOW),
+            End(State.DEAD, 3, "instance-died: oom", Condition.RETRIES_EXHAUSTED),
+        ),
         (errors.InitFailed("syntax"), FRESH, Retry(NOW + 1, 1, 0, "init-failed: syntax")),
         (errors.BadResponse("huge"), FRESH, Retry(NOW + 1, 1, 0, "bad-response: huge")),
         # Dayfly could not: not an attempt, doubling backoff
@@ -113,7 +117,13 @@ def test_delays_grow_as_the_policy_says(policy: Policy, delays: list[float]) -> 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("120", 120.0), ("Thu, 01 Jan 1970 00:17:10 GMT", 30.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("soon", 0.0), ("9" * 30, 3600)],
+    [
+        ("120", 120.0),
+        ("Thu, 01 Jan 1970 00:17:10 GMT", 30.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("soon", 0.0),
+        ("9" * 30, 3600),
+    ],
 )
 def test_an_answer_can_ask_for_time(header: str, seconds: float) -> None:
     busy = Result(invocation="i", status=503, headers=(("retry-after", header),))

@@ -6,12 +6,15 @@ concurrency above one the same rule fills an instance before it wakes the next.
 
 `admit` decides about a call in constant time: it runs, it waits for an instance that is started for it, it waits in the queue,
 or it is refused at once. A queue that cannot be served before the caller gives up would only make everybody late.
+
+`useful` and `relief` are about calls so short that waiting for a busy instance is quicker than starting another (see `pressure`).
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Hashable, Iterator
+from math import ceil
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -137,3 +140,40 @@ def expected_wait(*, waiting: int, slots: int, service_s: float, ready_in_s: flo
     if slots <= 0:
         return ready_in_s
     return ready_in_s + (waiting + 1) * service_s / slots
+
+
+def useful(*, rate: float, shortest_s: float, concurrency: int = 1) -> int:
+    """How many instances short calls can keep at work; more would only take each other's caches.
+
+    rate           calls that end, a second
+    shortest_s     what the quickest of them take: a call without any waiting for the cores or for us
+
+    By Little's law `rate * shortest_s` calls are at work at a time. Four times as many instances and two leave room for those that
+    are not among the quickest, and to end more calls than now. If more end, this asks for more the next time: it grows with each
+    look until something else is the limit.
+    """
+    return ceil(4 * rate * shortest_s / concurrency) + 2
+
+
+def relief(
+    *,
+    waiting: int,
+    ready: int,
+    starting: int,
+    stuck: int,
+    rate: float,
+    shortest_s: float,
+    concurrency: int = 1,
+) -> int:
+    """How many instances to start for short calls that have waited for as long as a start takes.
+
+    stuck          instances whose call turned out to be long; they serve nobody else meanwhile
+    rate           calls that ended meanwhile, a second
+
+    If none ended, or half of the instances are stuck, calls are not as short as they were: each that waits gets its instance.
+    """
+    missing = ceil(waiting / concurrency) - starting
+    if rate and 2 * stuck < ready:
+        enough = useful(rate=rate, shortest_s=shortest_s, concurrency=concurrency) + stuck
+        missing = min(missing, enough - ready - starting)
+    return max(0, missing)

@@ -1,7 +1,8 @@
 """All instances of one revision: who takes the next call, who waits, when one more is started.
 
 A call takes the instance that was used last (the others can fall idle and go). With none free it waits in a first-in-first-out queue,
-and one more instance is started for each waiting call that no starting instance will serve, up to the maximum. Whichever comes first,
+and one more instance is started for each waiting call that no starting instance will serve, up to the maximum; where calls are very
+short, only as many as help (`pressure`). Whichever comes first,
 a new instance or a busy one that gets free, serves the head of the queue: where user code takes a second to load, a queue of
 10 ms calls is not held up by it.
 
@@ -11,6 +12,7 @@ Nothing here awaits: the warm path is a pop, a push and two counters.
 from __future__ import annotations
 
 from collections import deque
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DayflyError, InitFailed, InstanceDied, Throttled, Unavailable
@@ -20,6 +22,7 @@ from ..sandbox.port import Exit
 from ..scaler.windows import ConcurrencyIntegral
 from .choose import FreeSlots, Verdict, admit, expected_wait
 from .instance import Instance
+from .pressure import Pressure
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -52,6 +55,7 @@ class Group:
         self.load = ConcurrencyIntegral(self._monotonic())
         self.service_s = 0.0  # moving average of what a call takes
         self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
+        self.pressure = Pressure(self)
         self.reachable = True  # by traffic, tag or alias; others serve calls by number, and keep no reserve
 
     # --- the warm path ----------------------------------------------------------------------------------------
@@ -68,7 +72,8 @@ class Group:
         instance.inflight += 1
         if instance.inflight == 1:
             instance.move(State.BUSY)
-        self.load.add(1, self._monotonic())
+        instance.since = now = self._monotonic()
+        self.load.add(1, now)
         if self.once:
             self._start_next()
         return instance
@@ -113,6 +118,7 @@ class Group:
         now = self._monotonic()
         if run_s:
             self.service_s += 0.1 * (run_s - self.service_s)
+            self.pressure.ended(run_s)
         self.load.add(-1, now)
         if instance.state is State.STOPPED:
             return
@@ -128,6 +134,7 @@ class Group:
             waiter = self._next()
             if waiter is not None:
                 instance.inflight += 1
+                instance.since = now
                 waiter.assigned(instance)
                 return
         self.free.give(instance)
@@ -176,9 +183,17 @@ class Group:
             self.pool.start(self)
 
     def start_for_waiting(self) -> None:
-        """Start instances for waiting calls that no starting instance will serve."""
-        need = len(self.waiting) - self.gave_up - self.starting * self.config.concurrency
-        while need > 0:
+        """Start instances for waiting calls that no starting instance will serve; for short calls, those that help."""
+        waiting = len(self.waiting) - self.gave_up
+        missing = ceil(waiting / self.config.concurrency) - self.starting
+        if missing > 0 and self.pressure.short:
+            missing = 0 if self.alive else 1
+            self.pressure.watch()
+        self.start(missing)
+
+    def start(self, number: int) -> None:
+        """Start so many instances, as far as there is room. Who waits while there is no instance at all and no room, is refused."""
+        for _ in range(number):
             if not self.pool.start(self):
                 if not self.instances:
                     self._refuse_all(
@@ -189,7 +204,6 @@ class Group:
                         )
                     )
                 return
-            need -= self.config.concurrency
 
     def on_ready(self, instance: Instance) -> None:
         """User code is loaded: serve as many waiting calls as it has slots."""
@@ -207,6 +221,7 @@ class Group:
             if waiter is None:
                 break
             instance.inflight += 1
+            instance.since = now
             if instance.state is State.STARTING:
                 instance.move(State.BUSY)
             waiter.assigned(instance)

@@ -28,6 +28,7 @@ class Instance:
         "measured",
         "memory_kb",
         "ready_mono",
+        "since",
         "slots",
         "state",
         "used",
@@ -40,6 +41,7 @@ class Instance:
         self.state = State.STARTING
         self.inflight = 0
         self.calls = 0
+        self.since = monotonic  # when it was given a call last
         self.fresh = True  # no call has been given to it yet: the next one is the cold one
         self.created = now
         self.created_mono = monotonic

@@ -42,7 +42,7 @@ class _Habit:
 class _Scale:
     """What the loop remembers of one revision while it looks at it."""
 
-    __slots__ = ("area", "group", "habit", "history", "idle_from", "kpa", "state", "windows")
+    __slots__ = ("area", "done", "group", "habit", "history", "idle_from", "kpa", "state", "windows")
 
     def __init__(self, group: Group, habit: _Habit) -> None:
         config = group.config
@@ -52,6 +52,7 @@ class _Scale:
         self.state = KpaState(initialized=True)
         self.history = LoadHistory()
         self.area = 0.0
+        self.done = group.pressure.done  # calls that ended by the last look
         self.windows = _NEVER
         self.idle_from, habit.idle_from = habit.idle_from, None
 
@@ -127,8 +128,12 @@ class ScaleLoop:
                 scale.windows = keep_for(habit.seen, habit.cold_cost_s or None, self._keep)
             idle_s = now - scale.idle_from
         idle = group.idle
+        desired = decision.desired
+        if group.pressure.short:  # what waits for its turn is load, too, but not such as instances would help
+            desired = min(desired, group.pressure.useful((group.pressure.done - scale.done) / TICK))
+        scale.done = group.pressure.done
         todo = plan(
-            reserve=max(decision.desired, group.config.min_instances if group.reachable else 0),
+            reserve=max(desired, group.config.min_instances if group.reachable else 0),
             windows=scale.windows,
             idle_s=idle_s,
             alive=ready,

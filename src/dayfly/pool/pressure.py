@@ -1,0 +1,92 @@
+"""Short calls wait for a busy instance, unless another one would help.
+
+A call of a quarter of a millisecond that finds no instance free has its turn long before a new instance is ready. Starting one for
+each that waits, as it is right for long calls, ends with as many instances as there are callers, on two cores: the same throughput
+or less, out of cold caches. So while calls are short the queue is only watched: once it has not been empty for as long as a start
+takes, `choose.relief` says how many instances would help. If it was wrong to think that calls are short, it starts one for each.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from ..clock import Timer
+from .choose import relief, useful
+
+if TYPE_CHECKING:
+    from .group import Group
+
+SHORT: Final = 0.005  # seconds; longer calls get an instance each at once
+LEAST: Final = 0.01  # seconds between two looks at a queue
+MOST: Final = 0.05
+MEMORY: Final = 1.0  # seconds after which the shortest run is looked for anew; it counts for as long again
+
+
+class Pressure:
+    """Watches the queue of one group."""
+
+    __slots__ = ("_before_s", "_done", "_group", "_latest_s", "_since", "_timer", "_turned", "done")
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self.done = 0  # calls that ended
+        self._latest_s = inf  # what the quickest took since `_turned`,
+        self._before_s = inf  # and in the time before that
+        self._turned = 0.0
+        self._since = 0.0  # when the timer was set,
+        self._done = 0  # and `done` then
+        self._timer: Timer | None = None
+
+    def ended(self, run_s: float) -> None:
+        """A call took so many seconds on its instance."""
+        self.done += 1
+        if run_s < self._latest_s:
+            self._latest_s = run_s
+
+    @property
+    def shortest_s(self) -> float:
+        """What the quickest calls took lately; infinite if none is known."""
+        return min(self._latest_s, self._before_s)
+
+    @property
+    def short(self) -> bool:
+        """Whether calls are so short that it is quicker to wait than to start."""
+        return self.shortest_s < min(SHORT, self._group.cold_cost_s) and not self._group.once
+
+    def useful(self, rate: float) -> int:
+        """Instances that are of use at this many calls a second."""
+        return useful(rate=rate, shortest_s=self.shortest_s, concurrency=self._group.config.concurrency)
+
+    def watch(self) -> None:
+        """Calls wait: look again when a start would be over."""
+        if self._timer is None:
+            clock = self._group.pool.clock
+            self._since, self._done = clock.monotonic(), self.done
+            self._timer = clock.call_later(self._period(), self._look)
+
+    def _period(self) -> float:
+        return min(MOST, max(LEAST, 2 * self._group.cold_cost_s))
+
+    def _look(self) -> None:
+        self._timer = None
+        group = self._group
+        waiting = len(group.waiting) - group.gave_up
+        if waiting <= 0:
+            return
+        now = group.pool.clock.monotonic()
+        long_ago = now - 2 * self._period()
+        if now - self._turned > MEMORY:
+            self._before_s, self._latest_s, self._turned = self._latest_s, inf, now
+        group.start(
+            relief(
+                waiting=waiting,
+                ready=group.alive - group.starting,
+                starting=group.starting,
+                stuck=sum(1 for instance in group.instances.values() if instance.inflight and instance.since < long_ago),
+                rate=(self.done - self._done) / max(1e-3, now - self._since),
+                shortest_s=self.shortest_s,
+                concurrency=group.config.concurrency,
+            )
+        )
+        self.watch()
