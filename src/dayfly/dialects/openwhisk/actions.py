@@ -25,6 +25,9 @@ from .users import User, space, user
 
 TOO_LONG = "Too many actions in the sequence."
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?\Z")
+# OpenWhisk's Node images bring one package, its own client. Here it is installed for the actions that use it, once for all of them.
+_USES_CLIENT = re.compile(r"""(?:require\s*\(|from)\s*(?:/\*.*?\*/\s*)?['"]openwhisk['"]""")
+_WITH_CLIENT = '{"dependencies": {"openwhisk": "^3.21.8"}}'
 _COLLECTIONS = (en.ACTION, en.PACKAGE, en.TRIGGER, en.RULE)
 
 
@@ -211,7 +214,10 @@ class Actions:
                 return exec_, base64.b64decode(code.strip(), validate=True)
             except binascii.Error as error:
                 raise Rejected(400, f"{MALFORMED}{error}") from None
-        return exec_, a.Code(files={"__main__.py" if kind.family == "python" else "index.js": code})
+        if kind.family == "python":
+            return exec_, a.Code(files={"__main__.py": code})
+        manifest = {"package.json": _WITH_CLIENT} if _USES_CLIENT.search(code) else {}
+        return exec_, a.Code(files={"index.js": code} | manifest)
 
     def _check_sequence(self, itself: str, components: list[str]) -> None:
         if len(components) > LIMITS.sequence:
@@ -286,7 +292,7 @@ def is_binary(code: str) -> bool:
 
 def _code(files: dict[str, bytes], binary: bool) -> str:
     if not binary:
-        return next(iter(files.values())).decode("utf-8", "replace")
+        return next(data for path, data in files.items() if path != "package.json").decode("utf-8", "replace")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in files.items():
