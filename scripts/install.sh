@@ -36,6 +36,13 @@ if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then # tests of these back ends skip
   (need "command -v crun" crun) || true
 fi
 
+# Foreign clients that tests call the dialects with.
+clients=tests/clients/openwhisk
+if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d $clients/node_modules ]; then
+  npm install --prefix $clients --no-audit --no-fund --no-package-lock --silent >/dev/null 2>&1 ||
+    echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
+fi
+
 stamp=".venv/.installed-$kind"
 wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c 'import dayfly' 2>/dev/null; then exit 0; fi

@@ -47,6 +47,7 @@ from .calls.nesting import nested
 from .clock import Clock, SystemClock
 from .config import Settings
 from .dialects.hook import Mount, View
+from .dialects.mounts import FUNCTIONS
 from .dialects.mounts import mounts as built_in
 from .errors import BadInput, Conflict, DayflyError
 from .events.eventing import Eventing
@@ -92,7 +93,6 @@ from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
 
-FUNCTIONS = "functions"  # the listener that functions call the platform at
 TIDY_EVERY = 1800.0  # seconds
 
 

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from .hook import Mount, View
 
+FUNCTIONS = "functions"  # the listener that functions call the platform at
+
 log = logging.getLogger("dayfly.dialects")
 
 
@@ -21,7 +23,7 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
     name: str
     module: str
     port: int  # of its own listener, where that is free: the one its clients are used to
-    prefixes: tuple[str, ...] = ()  # on the main listener; "" is its root
+    prefixes: tuple[str, ...] = ()  # on the main listener, and where functions call the platform; "" is the root
     hosts: tuple[str, ...] = ()  # on the main listener
     extra: str = ""  # of the package, if the dialect needs more than the base installation
 
@@ -50,7 +52,7 @@ def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:
         found.append(Mount(dialect=made, listener=built_in.name))
         if hasattr(module, "further"):
             found += module.further(view, built_in.name)
-        found += [Mount(dialect=made, prefix=prefix) for prefix in built_in.prefixes]
+        found += [Mount(dialect=made, prefix=prefix, listener=to) for prefix in built_in.prefixes for to in ("", FUNCTIONS)]
         if built_in.hosts:
             found.append(Mount(dialect=made, hosts=built_in.hosts))
     return tuple(found)

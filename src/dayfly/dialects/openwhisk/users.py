@@ -49,10 +49,13 @@ def namespace_of(where: str) -> str:
 
 
 def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:
-    """Who sends a request to a server that asks for a login. Web actions and what the server says of itself are for everybody."""
+    """Who sends a request to a server that asks for a login: `uuid:key`, or any name with a token.
+
+    Web actions and what the server says of itself are for everybody.
+    """
     key = basic(head)
     if key:
-        identity = credentials.identify(key.encode())
+        identity = credentials.identify(key.encode()) or credentials.identify(key.partition(":")[2].encode())
         if identity is None:
             raise Unauthenticated(UNAUTHORIZED)
         return identity

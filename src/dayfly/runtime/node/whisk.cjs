@@ -64,10 +64,13 @@ function follow(holder, main) {
 
 function invoker(main) {
   const env = process.env;
+  // Where functions reach the platform by a router of their own, host and key are those of the instance: its own token.
+  if (env.DAYFLY_URL) env.__OW_API_HOST = env.DAYFLY_URL;
+  const ownKey = env.DAYFLY_TOKEN ? `dayfly:${env.DAYFLY_TOKEN}` : '';
   return (args, context) => {
     env.__OW_ACTIVATION_ID = env.__OW_TRANSACTION_ID = context.invocationId;
     env.__OW_DEADLINE = String(Math.floor(context.deadline * 1000));
-    if (context.client) for (const [key, value] of Object.entries(JSON.parse(context.client))) env[`__OW_${key.toUpperCase()}`] = value;
+    if (context.client) for (const [key, value] of Object.entries(JSON.parse(context.client))) env[`__OW_${key.toUpperCase()}`] = key === 'api_key' ? ownKey || value : value;
     let result;
     try {
       result = main(args);

@@ -2,7 +2,8 @@
 
 What it raises becomes the answer {"error": text}, which is the application's error; an answer that is no dictionary or list is the
 developer's. A folder `virtualenv` beside `__main__.py` is added to the path. What changes from call to call stands in the environment:
-`__OW_ACTIVATION_ID`, `__OW_DEADLINE` (milliseconds since the epoch) and `__OW_TRANSACTION_ID`; and `__OW_API_KEY`, if the call has one.
+`__OW_ACTIVATION_ID`, `__OW_DEADLINE` (milliseconds since the epoch) and `__OW_TRANSACTION_ID`; and `__OW_API_KEY`, if the action wants
+one. Where functions reach the platform by a router of their own, host and key are those of the instance: its own token.
 Source: the project's docs/actions-new.md and docs/actions-python.md.
 """
 
@@ -63,6 +64,9 @@ def _activate(folder: str) -> None:
 
 def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
     environ = os.environ
+    if "DAYFLY_URL" in environ:
+        environ["__OW_API_HOST"] = environ["DAYFLY_URL"]
+    own_key = "dayfly:" + environ["DAYFLY_TOKEN"] if "DAYFLY_TOKEN" in environ else ""
 
     def invoke(head: dict[str, Any], body: bytes, rest: Rest) -> Any:
         if rest is not None:
@@ -71,7 +75,7 @@ def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Res
         environ["__OW_DEADLINE"] = str(int(head["deadline"] * 1000))
         if "client" in head:
             for key, value in json.loads(head["client"]).items():
-                environ["__OW_" + key.upper()] = value
+                environ["__OW_" + key.upper()] = own_key or value if key == "api_key" else value
         try:
             result = main(loads(body) if body else {})
             if hasattr(result, "__await__"):
