@@ -41,7 +41,7 @@ contracts: install-dev
 	$(BIN)/lint-imports
 
 fuzz: install-dev
-	$(BIN)/python -m pytest tests/fuzz -q -s
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz -q -s
 
 # the contract of sandboxes and all attacks, over sandboxes that other programs make
 backends: install-dev

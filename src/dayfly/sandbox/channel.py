@@ -195,7 +195,7 @@ class Channel(asyncio.Protocol):
                     at += 1
                 else:
                     self._frame(kind, stream, payload)
-        except (ProtocolViolation, msgspec.DecodeError) as error:
+        except (ProtocolViolation, msgspec.DecodeError, RecursionError) as error:  # the last: nested beyond all reason
             self._break(str(error))
 
     def pause_writing(self) -> None:
