@@ -32,6 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
     spare_listeners: dict[str, int] = {}  # the same, but the server does without where the port is taken
+    dev: bool = False  # a development server: time can be put forward, and what calls are given is recorded
+    allow_targets: tuple[str, ...] = ()  # private networks that triggers may post to
     shutdown_grace_s: float = 10.0  # calls under way may end
     orphan_grace_s: float = 30.0  # instances outlive a killed server for so long
     edge: EdgeLimits = EdgeLimits()

@@ -51,6 +51,7 @@ from .dialects.mounts import FUNCTIONS
 from .dialects.mounts import mounts as built_in
 from .errors import BadInput, Conflict, DayflyError
 from .events.eventing import Eventing
+from .events.forward import ForwardClock
 from .events.queue import AsyncQueue
 from .events.retry import of_profile
 from .gateway import tls
@@ -128,7 +129,8 @@ class Server:
         self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
         self.recorder = Recorder(self.store, self.clock)
         self.logs = LogStore(self.store, self.clock)
-        self.queue = AsyncQueue(self.store, self.clock)
+        self.events_clock = ForwardClock(self.clock) if settings.dev else self.clock
+        self.queue = AsyncQueue(self.store, self.events_clock)
         self.packages = PackageStore(data / "packages")
         self.sandbox = NodeSandbox(
             data,
@@ -158,12 +160,14 @@ class Server:
         )
         self.eventing = Eventing(
             self.queue,
-            self.clock,
+            self.events_clock,
             run=self.dispatcher.invoke,
             policy_of=self._policy_of,
             flavour_of=lambda *address: self.registry.resolve(*address).config.flavour,
             exists=self.registry.namespaces.__contains__,
             require_function=self.registry.resolve,
+            allow_targets=settings.allow_targets,
+            housekeeping=self.clock,
         )
         self.sources = Runner(
             self.eventing.brokers.emit,

@@ -90,7 +90,7 @@ def test_no_arguments_show_the_help(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["depoly"], "No such command 'depoly'. Did you mean deploy?"),
+        (["depoly"], "No such command 'depoly'. Did you mean deploy or replay?"),
         (["ls", "--nonsense"], "No such option"),
         (["show"], "Missing argument 'NAME'"),
         (["ls", "-o", "xml"], "'xml' is not one of"),

@@ -47,6 +47,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "top": ("top", "Watch functions live: instances, calls, errors."),
         "usage": ("usage", "Show what was used and what it costs."),
     },
+    "Events": {
+        "publish": ("events", "Publish an event; it is on disk when this comes back."),
+        "events": ("events", "List, show and follow accepted events, and the types that have passed."),
+        "broker": ("triggers", "Create, list and remove brokers. Every namespace has one called `default`."),
+        "trigger": ("triggers", "Create, list, pause, fire and remove triggers."),
+        "queue": ("queues", "Create queues, send, receive and acknowledge messages."),
+        "dlq": ("dead", "Look into what could not be delivered, give it another chance, or forget it."),
+        "replay": ("dead", "Call again with the input of a recorded invocation or event."),
+        "advance": ("events", "Put the time of a development server forward."),
+    },
     "Tenants": {
         "namespace": ("namespaces", "Create, list and remove namespaces."),
         "secret": ("secrets", "Set, list and remove secrets."),

@@ -115,6 +115,15 @@ def _networks(context: click.Context, option: click.Parameter, given: tuple[str,
     callback=_networks,
     help="A private network that functions may reach, e.g. 10.1.0.0/16; can be repeated.",
 )
+@click.option(
+    "--allow-target",
+    "allow_targets",
+    multiple=True,
+    metavar="NET",
+    callback=_networks,
+    help="A private network that triggers may post to, e.g. 127.0.0.0/8; can be repeated.",
+)
+@click.option("--dev", is_flag=True, help="A development server: `dayfly advance` puts its time forward.")
 @click.option("--ready-fd", type=int, hidden=True)
 @token_option
 @click.pass_context
@@ -161,6 +170,8 @@ def _settings(
     max_instances: int | None,
     memory: int | None,
     open_networks: tuple[str, ...],
+    allow_targets: tuple[str, ...],
+    dev: bool,
     ready_fd: int | None,
 ) -> Settings:
     from msgspec.structs import replace
@@ -178,6 +189,8 @@ def _settings(
         multi_tenant=multi_tenant,
         without=without,
         open_networks=open_networks,
+        allow_targets=allow_targets,
+        dev=dev,
         hosts=hosts,
         tls_self_signed=tls is not None,
         tls_cert=tls_cert and tls_cert.absolute(),

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..clock import Timer
+from ..clock import Clock, Timer
 from ..errors import DayflyError
 from .attempt import Outcome, changes
 from .items import DELIVERY, Item
@@ -47,11 +47,19 @@ class Delivery:
     """
 
     def __init__(
-        self, queue: AsyncQueue, attempt: Attempt, find: Find, *, on_end: OnEnd | None = None, overall: int = OVERALL
+        self,
+        queue: AsyncQueue,
+        attempt: Attempt,
+        find: Find,
+        *,
+        on_end: OnEnd | None = None,
+        overall: int = OVERALL,
+        housekeeping: Clock | None = None,
     ) -> None:
         self._queue = queue
         self._store = queue.store
         self._clock = queue.clock
+        self._every_clock = housekeeping or queue.clock  # leases are renewed by elapsed time, however time is put forward
         self._attempt = attempt
         self._find = find
         self._on_end = on_end
@@ -105,6 +113,15 @@ class Delivery:
             for task in self._items.values():
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until nothing runs and nothing is due."""
+        while self._running and (self._tasks or self._pumping or self._lanes.next_due() <= self._clock.now()):
+            if self._tasks:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                self._wake()
+                await asyncio.sleep(0)
 
     # --- what to do next --------------------------------------------------------------------------------------------
 
@@ -292,7 +309,7 @@ class Delivery:
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._clock.sleep(seconds)
+            await self._every_clock.sleep(seconds)
             try:
                 await work()
             except DayflyError as error:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .. import actions as a
 from ..clock import Clock
-from ..errors import DayflyError
+from ..errors import BadInput, Conflict, DayflyError
 from ..model.delivery import Shape
 from ..model.trigger import SourceHealth
 from .broker import Brokers
@@ -18,6 +18,7 @@ from .catalog import Catalog, Noun, lanes_of
 from .courier import Courier, Fetch, FlavourOf, PolicyOf, Run
 from .delivery import Delivery
 from .fetch import Fetcher
+from .forward import ForwardClock
 from .items import queue_lane, trigger_lane
 from .letters import Letters
 from .queue import AsyncQueue
@@ -27,6 +28,8 @@ from .shapes import SHAPES
 from .subscription import Subscriptions
 
 TIDY_EVERY: Final = 30.0  # seconds
+MAX_ADVANCE: Final = 366 * 86400.0  # seconds
+TURNS: Final = 20  # of the event loop
 
 log = logging.getLogger("dayfly.events")
 
@@ -47,8 +50,10 @@ class Eventing:
         shapes: Mapping[str, Shape] | None = None,
         allow_targets: Iterable[str] = (),
         fetch: Fetch | None = None,
+        housekeeping: Clock | None = None,
     ) -> None:
         store = queue.store
+        self._house = housekeeping or clock
         self._clock = clock
         self.catalog = Catalog(store, clock, exists=exists, require_function=require_function)
         self.router = Router(self.catalog, clock, SHAPES | dict(shapes or {}))
@@ -56,13 +61,14 @@ class Eventing:
         courier = Courier(self.router, run, policy_of, flavour_of, fetch or self.fetcher.post, clock, random.random)
         self.subscriptions = Subscriptions(self.catalog)
         self.queue = queue
-        self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find)
+        self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find, housekeeping=self._house)
         self.brokers = Brokers(store, queue, self.router, clock)
         self.queues = Queues(store, queue, self.router, clock)
         self.letters = Letters(queue, self.brokers, self.router)
         self.source_health: Callable[[str, str], SourceHealth | None] = lambda namespace, trigger: None
         self.catalog.watchers.append(self._changed)
         self._housekeeping: asyncio.Task[None] | None = None
+        self._advancing = asyncio.Lock()
 
     async def open(self) -> None:
         await self.catalog.load()
@@ -80,7 +86,7 @@ class Eventing:
 
     async def _tidy(self) -> None:
         while True:
-            await self._clock.sleep(TIDY_EVERY)
+            await self._house.sleep(TIDY_EVERY)
             try:
                 await self.brokers.tidy()
             except DayflyError as error:
@@ -112,6 +118,26 @@ class Eventing:
             oldest=min(oldest, default=0.0),
             source=self.source_health(action.namespace, action.name),
         )
+
+    async def advance(self, action: a.AdvanceTime) -> a.Advanced:
+        if not isinstance(self._clock, ForwardClock):
+            raise Conflict("this is no development server: its time goes as time does", hint="Start one with: dayfly up --dev")
+        if not 0.0 <= action.seconds <= MAX_ADVANCE:
+            raise BadInput(f"`seconds` is between 0 and {MAX_ADVANCE:.0f}.", field="seconds")
+        async with self._advancing:
+            fired = await self._clock.forward(action.seconds, self._settled)
+        return a.Advanced(now=self._clock.now(), fired=fired)
+
+    async def _settled(self) -> None:
+        """Until what is due has been delivered and what sources had to say is written."""
+        quiet = 0
+        while quiet < 2:
+            for _ in range(TURNS):  # a source that was woken gets to its next step
+                await asyncio.sleep(0)
+            quiet = 0 if self.queue.writing or self.delivery.running else quiet + 1
+            if self.queue.writing:
+                await self.queue.store.commit()  # behind what is being written
+            await self.delivery.settled()
 
     def performers(self) -> dict[type, Any]:
         """Who performs which action."""
@@ -154,4 +180,5 @@ class Eventing:
             a.PurgeDead: letters.purge,
             a.GetInput: letters.input,
             a.Replay: letters.replay,
+            a.AdvanceTime: self.advance,
         }

@@ -99,7 +99,7 @@ class Fetcher:
         if not reachable(found) and not any(found in network for network in self._allowed if network.version == found.version):
             raise Forbidden(
                 f"the address {found} is not for targets: it is private to this server",
-                hint="An operator can allow it: dayfly up --allow-targets NETWORK.",
+                hint="An operator can allow it: dayfly up --allow-target NETWORK.",
             )
 
 

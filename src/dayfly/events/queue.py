@@ -124,6 +124,7 @@ class AsyncQueue:
         self.clock = clock
         self._max_bytes = max_bytes
         self._bytes = 0  # at most this much waits; made exact by `tidy` and before anybody is refused
+        self.writing = 0  # transactions under way
         self.waiting = 0  # items, as `tidy` counted them last: for a metric
         self._worker: Worker | None = None
 
@@ -187,6 +188,7 @@ class AsyncQueue:
             statements.append(("queue_put_leased", item.row() | {"until": now + LEASE}))
             if item.event is None:
                 statements.append(("queue_put_call", {"id": item.id, "body": item.body}))
+        self.writing += 1
         try:
             effects = await self.store.commit(*statements)
         except BaseException as error:
@@ -197,6 +199,8 @@ class AsyncQueue:
             if isinstance(error, asyncio.CancelledError):
                 self.announce(items)
             raise
+        finally:
+            self.writing -= 1
         for lane, index, new in places:
             written = effects[index].written > 0
             item_ = Item(0, new.id, 1, 0, 0, new.created, new.created, "", new.body)

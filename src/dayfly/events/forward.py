@@ -1,0 +1,106 @@
+"""Time that can be put forward: what a development server has instead of patience.
+
+Only what waits for a moment uses this clock: retries, delays, timers, retention. Calls and instances live by the machine's, so nothing
+that runs times out because time was put forward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..clock import Clock, Timer
+from ..errors import TooLarge
+
+MAX_TIMERS: Final = 100_000  # fired in one go
+
+
+class ForwardTimer:
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class ForwardClock:
+    """The time of another clock and whatever it has been put forward."""
+
+    def __init__(self, base: Clock) -> None:
+        self._base = base
+        self._ahead = 0.0  # seconds
+        self._timers: list[tuple[float, int, ForwardTimer]] = []  # heap
+        self._order = itertools.count()
+        self._alarm: Timer | None = None
+
+    def now(self) -> float:
+        return self._base.now() + self._ahead
+
+    def monotonic(self) -> float:
+        return self._base.monotonic() + self._ahead
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> ForwardTimer:
+        timer = ForwardTimer(callback)
+        heapq.heappush(self._timers, (self.monotonic() + max(0.0, delay), next(self._order), timer))
+        self._arm()
+        return timer
+
+    async def sleep(self, delay: float) -> None:
+        done = asyncio.Event()
+        timer = self.call_later(delay, done.set)
+        try:
+            await done.wait()
+        finally:
+            timer.cancel()
+
+    async def forward(self, seconds: float, settled: Callable[[], Awaitable[None]]) -> int:
+        """Let so many seconds pass. Timers fire in the order of their time, at their time, and after each we wait until what it started
+        has `settled`. -> how many fired
+
+        Raises TooLarge when that are more than MAX_TIMERS: time stands then where the last one fired.
+        """
+        until = self.monotonic() + seconds
+        fired = 0
+        await settled()
+        while (due := self._next()) is not None and due <= until:
+            if fired >= MAX_TIMERS:
+                raise TooLarge(f"More than {MAX_TIMERS} timers fall due in that time.", hint="Advance in smaller steps.")
+            self._ahead += max(0.0, due - self.monotonic())
+            fired += self._fire()
+            await settled()
+        self._ahead += max(0.0, until - self.monotonic())
+        self._arm()
+        return fired
+
+    def _next(self) -> float | None:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def _fire(self) -> int:
+        """Fire the first timer that is due."""
+        due = self._next()
+        if due is None or due > self.monotonic():
+            return 0
+        _, _, timer = heapq.heappop(self._timers)
+        callback, timer.callback = timer.callback, None
+        if callback is not None:
+            callback()
+        return 1
+
+    def _arm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due = self._next()
+        if due is not None:
+            self._alarm = self._base.call_later(max(0.0, due - self.monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        while self._fire():
+            pass
+        self._arm()
