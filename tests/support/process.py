@@ -20,9 +20,10 @@ from tests.support.site import ISOLATION
 class Process:
     """A server of its own, started and killed by the test."""
 
-    def __init__(self, data: Path, dialects: tuple[str, ...] = ()) -> None:
+    def __init__(self, data: Path, **settings: Any) -> None:
+        """`settings`: of config.Settings, beside those that every test server has."""
         self.data = data
-        self.dialects = dialects
+        self.settings = settings
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self.log = data.parent / "server.log"
         self.port = 0
@@ -33,7 +34,7 @@ class Process:
         code = (
             "import sys, pathlib; from dayfly.config import Settings; from dayfly import server;"
             f"sys.exit(server.main(Settings(data=pathlib.Path({str(self.data)!r}), port={self.port},"
-            f" isolation={ISOLATION!r}, ready_fd={writing}, dialects={self.dialects!r}, shutdown_grace_s=2, orphan_grace_s=5)))"
+            f" isolation={ISOLATION!r}, ready_fd={writing}, shutdown_grace_s=2, orphan_grace_s=5, **{self.settings!r})))"
         )
         if not self.port:
             self.port = free_port()
