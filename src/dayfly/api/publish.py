@@ -32,6 +32,6 @@ def encode(_: Head, __: PublishEvents, outcome: tuple[Published, ...]) -> Reply:
 
 
 ROUTES = (
-    Route(method="POST", path="/events/{namespace}", decode=decode, encode=encode),
-    Route(method="POST", path="/events/{namespace}/{broker}", decode=decode, encode=encode),
+    Route(method="POST", path="/events/{namespace}", decode=decode, encode=encode, fast=True),
+    Route(method="POST", path="/events/{namespace}/{broker}", decode=decode, encode=encode, fast=True),
 )

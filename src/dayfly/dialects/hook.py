@@ -7,7 +7,8 @@ gateway's fast lane like native ones:
     encode(head, action, outcome) -> Reply        core -> wire
     fault(head, error) -> Reply                   any DayflyError -> the wire code and body clients of this system expect
 
-A route with `fast=True` decodes to `actions.Invoke`; its `encode` gets a `model.call.Result`. When `result.streaming` is set,
+A route with `fast=True` decodes to `actions.Invoke` (or to another action whose rate matters: it is performed without a detour);
+its `encode` gets a `model.call.Result`. When `result.streaming` is set,
 only status and headers of the Reply are used and the function's body follows in pieces. With `streams=True` the request's body is not
 collected: `decode` gets b"" as soon as the head is there, and the body goes to the function as it arrives.
 

@@ -155,6 +155,9 @@ class Exchange:
             assert decode is not None
             assert self._identity is not None
             invoke: Invoke = decode(self.head, self.match.params, body)
+            if type(invoke) is not Invoke:
+                self.protocol.spawn(self._perform(invoke, self._identity))
+                return
             self._invoke = invoke
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
                 self._call = dispatch.begin(invoke, self, self._identity, True)
@@ -188,6 +191,20 @@ class Exchange:
         except Exception as error:
             self.protocol.logger.exception("a call could not be accepted")
             self.on_failure(Internal(f"{type(error).__name__} while the call was accepted"))
+
+    async def _perform(self, action: object, identity: Identity) -> None:
+        """Another action than a call that is worth the fast lane, such as publishing an event."""
+        encode = self.match.route.encode
+        assert encode is not None
+        try:
+            outcome = await self.protocol.edge.perform(action, identity)
+            if not self.answered and not self.protocol.gone:
+                self._whole(encode(self.head, action, outcome))
+        except DayflyError as error:
+            self.on_failure(error)
+        except Exception as error:
+            self.protocol.logger.exception("an action could not be performed")
+            self.on_failure(Internal(f"{type(error).__name__} while {type(action).__name__} was performed"))
 
     # --- the answer: calls.call.Client --------------------------------------------------------------------------------
 
