@@ -122,6 +122,8 @@ class World:
         """Until nothing that is due waits or runs."""
 
         async def over() -> bool:
+            if self.eventing.delivery.running:
+                return False
             waiting = await self.store.fetch("queue_lanes")
             due = [lane for _, lane, due in waiting if due <= self.clock.now() and not lane.startswith("q:")]
             return not due and not self.eventing.delivery.running
@@ -669,3 +671,16 @@ async def test_everything_is_there_again_after_a_restart(world: World) -> None:
     assert (await world.perform(a.GetQueue(name="q"))).name == "q"
     [published] = await world.publish(event("9"))
     assert published.duplicate is False
+
+
+async def test_who_is_cancelled_does_not_take_the_batch_along(world: World) -> None:
+    await world.trigger("t", delivery=Policy(batch=3))
+    await world.perform(a.PauseTrigger(name="t"))
+    published = await world.publish(event("1"), event("2"), event("3"))
+    world.gates["f"] = gate = asyncio.Event()
+    await world.perform(a.ResumeTrigger(name="t"))
+    await world.until(lambda: world.running.get("f") == 1)
+    await world.eventing.queue.cancel(published[1].deliveries[0].id)
+    gate.set()
+    await world.until(lambda: len(world.calls) == 2)
+    assert [one["id"] for one in world.bodies()[1]] == ["1", "3"]

@@ -250,6 +250,14 @@ class Delivery:
         if rows:
             await self._store.commit(("queue_unlease", rows))
 
+    async def _return(self, lane: Lane, items: list[Item]) -> None:
+        try:
+            await self._give_back([items])
+            self._lanes.hint(lane.key, self._clock.now())
+            self._wake()
+        except DayflyError as error:  # their leases run out
+            log.warning("cannot give back items of %s/%s for now: %s", *lane.key, error)
+
     async def _next_due(self, namespace: str, lane: str) -> float:
         [(due,)] = await self._store.fetch("queue_next_due", namespace=namespace, lane=lane)
         return NEVER if due is None else float(due)
@@ -265,6 +273,11 @@ class Delivery:
     async def _deliver(self, lane: Lane, sub: Subscription, items: list[Item]) -> None:
         try:
             outcomes = await self._attempt(sub, items)
+        except asyncio.CancelledError:
+            others = [item for item in items if item.id not in self._stopped]
+            if self._running and others:  # one of the batch was cancelled: the others go again
+                self._spawn(self._return(lane, others))
+            raise
         finally:  # from here on nobody cancels it, and its lease outlasts the writing
             for item in items:
                 self._items.pop((item.id, item.epoch), None)

@@ -240,3 +240,6 @@ UPDATE queue SET lease_until = :until WHERE id = :id AND state = 'leased' AND le
 -- name: queue_release
 -- A receiver gives it back.
 UPDATE queue SET state = 'queued', lease = '', due = :now WHERE id = :id AND state = 'leased' AND lease_epoch = :epoch;
+
+-- name: queue_states
+SELECT state, count(*) FROM queue GROUP BY state;
