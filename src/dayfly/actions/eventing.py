@@ -143,7 +143,8 @@ class ResumeTrigger(Action, frozen=True, kw_only=True):
 
 
 class FireTrigger(Action, frozen=True, kw_only=True):
-    """Deliver these events to the trigger's target, whatever its filter; of one that is paused, they wait. -> tuple of Published, one for each"""
+    """Deliver these events to the trigger's target, whatever its filter; of one that is paused, they wait.
+    -> tuple of Published, one for each"""
 
     name: str
     events: tuple[Event, ...]
