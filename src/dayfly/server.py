@@ -14,6 +14,7 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections import Counter
@@ -540,6 +541,8 @@ async def _run(settings: Settings) -> int:
 
 def main(settings: Settings) -> int:
     """Run a server until SIGTERM or SIGINT; the exit status of the process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection and each instance takes one
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         return uvloop.run(_run(settings))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -139,6 +139,10 @@ class Edge:
         mine.sort(key=lambda pair: (not pair[0].hosts, -len(pair[0].prefix)))
         self._mounts = mine
         self._found: dict[tuple[str, str, str], Match] = {}
+        self.idle: list[
+            tuple[float, Any]
+        ] = []  # connections that were idle at the last look, the longest one last; with since when
+        self.collected = 0  # bytes of bodies that are being collected
 
     def find(self, method: str, host: str, path: str) -> Match | None:
         """The mount and route of this request; None: no dialect knows the path.

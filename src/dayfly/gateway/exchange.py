@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..actions import Invoke
 from ..dialects.hook import Head, Reply
-from ..errors import BadInput, DayflyError, Internal, TooLarge
+from ..errors import BadInput, DayflyError, Internal, TooLarge, Unavailable
 from ..model.call import Mode, Result
 from ..model.identity import Identity
 from .edge import CallHandle, Match
@@ -27,6 +27,9 @@ def _status_line(status: int) -> str:
 _STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
 
 
+FREE: Final = 16 << 10  # bytes of a body that nobody counts
+
+
 class Exchange:
     """Made at the end of a request's head. `write` goes out only when it is the connection's turn (pipelining)."""
 
@@ -34,6 +37,7 @@ class Exchange:
         "_body",
         "_call",
         "_chunked",
+        "_counted",
         "_early",
         "_head_sent",
         "_identity",
@@ -64,6 +68,7 @@ class Exchange:
         self._early: list[bytes] | None = None  # written before its turn
         self._body: list[bytes] | None = None
         self._size = 0
+        self._counted = 0  # bytes that count among `edge.collected`
         self._call: CallHandle | None = None
         self._invoke: Invoke | None = None
         self._identity: Identity | None = None
@@ -128,11 +133,33 @@ class Exchange:
                 self._body = [data]
             else:
                 self._body.append(data)
+            if self._size > FREE:
+                self._count()
             return
         call.feed(data, False)
         if call.full:
             self.protocol.hold_upload()
             call.when_drained(self.protocol.release_upload)
+
+    def broken(self, error: DayflyError) -> None:
+        """The rest of the request cannot be read."""
+        if self._call is not None:
+            self._call.cancel(error)
+        else:
+            self.on_failure(error)
+
+    def _count(self) -> None:
+        """A body of some size is kept until it is whole; of all of them together there is room for so much."""
+        edge = self.protocol.edge
+        edge.collected += self._size - self._counted
+        self._counted = self._size
+        if edge.collected > edge.limits.collected_bytes:
+            self.on_failure(Unavailable("too much is being sent to this server at once", hint="Try again.", retry_after=1.0))
+
+    def _uncount(self) -> None:
+        self.protocol.edge.collected -= self._counted
+        self._counted = 0
+        self._body = None
 
     def end(self) -> None:
         """The request is whole: call the function, unless that began with the head."""
@@ -142,7 +169,10 @@ class Exchange:
         if self._call is not None:
             self._call.feed(b"", True)
             return
-        self.call(b"".join(self._body) if self._body else b"")
+        body = b"".join(self._body) if self._body else b""
+        if self._counted:
+            self._uncount()
+        self.call(body)
 
     def call(self, body: bytes) -> None:
         """Call the function with the whole body, which is known to be within its limit."""
@@ -282,6 +312,8 @@ class Exchange:
 
     def _done(self) -> None:
         self.answered = True
+        if self._counted:
+            self._uncount()
         if self._timer is not None:
             self._timer.cancel()
         self._call = None  # it knows us: a cycle, and the garbage collector would be all that frees either
@@ -310,6 +342,8 @@ class Exchange:
     def client_gone(self) -> None:
         """The client has left. A call that waits or streams ends; one that runs is let finish, its answer dropped:
         it may have effects, and its instance stays warm."""
+        if self._counted:
+            self._uncount()
         call = self._call
         if call is not None and not self.answered and (self._head_sent or not self.complete or not call.running):
             call.cancel()

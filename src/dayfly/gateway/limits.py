@@ -11,9 +11,11 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     header_count: int = 200
     body_bytes: int = 6 << 20  # of a call; a profile may say less
     buffered_body: int = 64 << 10  # a body up to this size is collected before the call begins
+    collected_bytes: int = 256 << 20  # bodies of all requests together that are being collected
     head_timeout_s: float = 10.0  # from the first byte of a request to the end of its head
     body_timeout_s: float = 30.0  # between two pieces of a body
+    body_rate: int = 128  # bytes a second that a body must come with, over all after the first `body_timeout_s`; 0: any
     write_timeout_s: float = 60.0  # a client that takes nothing of its answer
     idle_timeout_s: float = 75.0  # a kept-alive connection without a request
-    connections: int = 20_000
+    connections: int = 20_000  # of a listener; nearly full, it lets go of those that are idle for longest
     pipelined: int = 16  # requests of one connection that wait for their turn

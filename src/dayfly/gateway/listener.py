@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,11 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, EdgeProtocol):
-                    connection.check_pace(now)
+            connections = [one for one in self.server_state.connections if isinstance(one, EdgeProtocol)]
+            for connection in connections:
+                connection.check_pace(now)
+            if connections:
+                connections[0].look_around(connections)
         return await super().on_tick(counter)
 
 
@@ -69,6 +72,7 @@ class Listener:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level=logging.ERROR,  # it would write a line for each bad request
             access_log=False,
             server_header=False,
             backlog=BACKLOG,

@@ -24,6 +24,7 @@ from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
 LINGER: Final = 2.0  # seconds
+ROOM: Final = 0.95  # of the connections a listener takes: beyond, each new one ends an idle one
 KNOWN_LIMIT: Final = 4096  # bytes of a head that is remembered
 
 
@@ -68,6 +69,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._refusal: DayflyError | None = None
         self._since = 0.0  # loop time of the last progress of the client
+        self._began = 0.0  # loop time when the head, then the body of the request began
+        self._came = 0  # bytes of the body since then
+        self._ending = 0.0  # loop time when it was first seen that the connection only waits for the client to take the rest
         self._date_source: object = None
         self._date = ""
 
@@ -85,7 +89,12 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self._since = self.loop.time()
-        if len(self.connections) > self.edge.limits.connections:
+        limits = self.edge.limits
+        if (
+            len(self.connections) > limits.connections * ROOM
+            and not self._make_room()
+            and len(self.connections) > limits.connections
+        ):
             self._refuse(Unavailable("too many connections", hint="Try again later.", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,6 +103,16 @@ class EdgeProtocol(HttpToolsProtocol):
         for exchange in self._exchanges:
             exchange.client_gone()
         self._exchanges.clear()
+
+    def _make_room(self) -> bool:
+        """End the connection that has been idle for longest, as far as `look_around` has seen; False if there is none."""
+        idle = self.edge.idle
+        while idle:
+            since, connection = idle.pop()
+            if connection._since == since and not connection.gone and connection._quiet():
+                connection.transport.abort()
+                return True
+        return False
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -165,19 +184,36 @@ class EdgeProtocol(HttpToolsProtocol):
     def check_pace(self, now: float) -> None:
         """Called about once a second: close a connection whose client is too slow (slowloris)."""
         limits = self.edge.limits
+        if self.transport.is_closing():
+            self._ending = self._ending or now
+            if now - self._ending > limits.write_timeout_s:
+                self.transport.abort()
+            return
         waited = now - self._since
         busy = bool(self._exchanges) or (self.cycle is not None and not self.cycle.response_complete)
         if self._blocked_since is not None and now - self._blocked_since > limits.write_timeout_s:
             self.abort()
         elif self._wide or (self._receiving is not None and not self._receiving.complete):
-            if waited > limits.body_timeout_s and not self.flow.read_paused:
+            if self.flow.read_paused:  # who is slow is the function
+                self._began, self._came = now, 0
+                return
+            late = limits.body_rate and now - self._began > limits.body_timeout_s + self._came / limits.body_rate
+            if waited > limits.body_timeout_s or late:
                 self._closing = True
                 self.transport.close()
         elif self._in_head:
-            if waited > limits.head_timeout_s:
+            if now - self._began > limits.head_timeout_s:
                 self._refuse(_Slow("the head of the request did not come in time", hint="Send it faster."))
         elif not busy and waited > limits.idle_timeout_s:
             self.transport.close()
+
+    def look_around(self, connections: list[EdgeProtocol]) -> None:
+        """If the listener is nearly full: find out which connections can go, the longest idle last."""
+        edge = self.edge
+        if len(connections) > edge.limits.connections * ROOM * 0.9:
+            edge.idle = sorted(((one._since, one) for one in connections if one._quiet()), key=lambda it: -it[0])
+        elif edge.idle:
+            edge.idle = []
 
     # --- parser --------------------------------------------------------------------------------------------------------
 
@@ -188,6 +224,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._wide = False
         self._in_head = True
+        self._began = self._since
         self._between = False
         self._plain = None
 
@@ -205,26 +242,31 @@ class EdgeProtocol(HttpToolsProtocol):
                 f"more than {limits.header_count} headers or {limits.header_bytes} bytes of them", hint="Send fewer."
             )
             raise self._refusal
-        headers.append((name.lower(), value))
+        if self._in_head:  # trailers count, but they are no headers: who let the request in has not seen them
+            headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._began, self._came = self._since, 0
         if self._closing:
             return
         if not self.parser.should_upgrade():
             method = self.parser.get_method().decode("ascii")
             path, _, query = self._target()
-            host = ""
+            host, hosts = "", 0
             length, chunked = 0, False
             for name, value in self.headers:
                 if name == b"host":
                     host = value.decode("latin-1")
+                    hosts += 1
                 elif name == b"content-length":
                     length = int(value)
                 elif name == b"transfer-encoding":
                     chunked = True
                 elif name == b"expect":
                     self.expect_100_continue = value.lower() == b"100-continue"
+            if hosts != 1 or not self.url.startswith(b"/"):
+                self._check_host()
             head = Head(method, path, query, self.headers, host, self.scheme or "http", self.client[0] if self.client else "")
             match: Match | None
             try:
@@ -235,6 +277,8 @@ class EdgeProtocol(HttpToolsProtocol):
             if match is not None and match.route.fast:
                 self._begin(head, match, length, chunked)
                 return
+        else:
+            self._check_host()
         if self._exchanges:
             # Another lane behind an answer under way: its turn never comes on this connection.
             self._last()
@@ -246,6 +290,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self.cycle is not None:
+            self.cycle.keep_alive = False  # we switch to no other protocol, and what follows may be one
 
     def _target(self) -> tuple[str, str, str]:
         target = self.url.decode("latin-1")
@@ -277,7 +323,21 @@ class EdgeProtocol(HttpToolsProtocol):
         self._closing = True
         self._exchanges[-1].keep_alive = False
 
+    def _check_host(self) -> None:
+        """One Host, and the same one where the target names a host, too (RFC 9112 section 3.2): both lanes, a proxy before us and
+        whoever looks at the log have to read the same."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._refusal = bad_request("a request has one Host header")
+            raise self._refusal
+        if not self.url.startswith((b"/", b"*")) and b"://" in self.url:
+            named = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+            if not hosts or named.lower() != hosts[0].lower():
+                self._refusal = bad_request("the target of the request names another host than its Host header")
+                raise self._refusal
+
     def on_body(self, body: bytes) -> None:
+        self._came += len(body)
         if self._receiving is not None:
             self._receiving.body(body)
         elif self._wide:
@@ -309,7 +369,13 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls this when the parser gives up; we say why in a problem document."""
-        self._refuse(self._refusal or bad_request(f"this is not a valid HTTP request ({msg})"))
+        error = self._refusal or bad_request(f"this is not a valid HTTP request ({msg})")
+        receiving, self._receiving = self._receiving, None
+        if receiving is None:
+            self._refuse(error)
+        else:  # a body that makes no sense: its call ends with it
+            self._closing = True
+            receiving.broken(error)
 
     def _refuse(self, error: DayflyError, reply: Reply | None = None) -> None:
         if self._closing or self.gone:
