@@ -43,6 +43,9 @@ if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d $clients/node_module
     echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
 fi
 
+# What the tests make networks with.
+if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then need "command -v ip && command -v nft" iproute2 nftables; fi
+
 stamp=".venv/.installed-$kind"
 wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c 'import dayfly' 2>/dev/null; then exit 0; fi

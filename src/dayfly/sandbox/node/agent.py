@@ -63,10 +63,10 @@ def take(data: Path, packages: Path) -> IO[str]:
     return lock
 
 
-def connect(identity: str, open_networks: Sequence[str]) -> Network | None:
+def connect(open_networks: Sequence[str]) -> Network | None:
     """The network of this node; None where it cannot have one, and the log says why."""
     try:
-        return Network.open(identity, open_networks)
+        return Network.open(open_networks)
     except OSError as error:
         print(f"functions have no network: {error}", file=sys.stderr, flush=True)
         return None
@@ -127,7 +127,7 @@ def main() -> None:
         cgroups = detect(identity) if options.isolation != "process" else None
         if cgroups is not None:
             cgroups.sweep()
-        network = connect(identity, options.open_network) if options.isolation == "namespace" else None
+        network = connect(options.open_network) if options.isolation == "namespace" else None
         services = f"http://{SERVICES}" if network is not None else ""
         planner = Planner(options.isolation, packages, data / "run" / "t", services=services)
         uvloop.run(serve(data, planner, cgroups, network, options.grace, lambda: report(READY)))

@@ -22,6 +22,8 @@ def load() -> Any:
     library.nft_ctx_buffer_output.argtypes = (ctypes.c_void_p,)
     library.nft_ctx_get_error_buffer.argtypes = (ctypes.c_void_p,)
     library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    library.nft_ctx_get_output_buffer.argtypes = (ctypes.c_void_p,)
+    library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     library.nft_run_cmd_from_buffer.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
     return library
 
@@ -37,11 +39,13 @@ class Nft:
         self._library.nft_ctx_buffer_error(self._context)
         self._library.nft_ctx_buffer_output(self._context)
 
-    def run(self, commands: str) -> None:
-        """All of them, or none: then RulesRefused says why."""
+    def run(self, commands: str) -> str:
+        """All of them, or none: then RulesRefused says why. Returns what is listed."""
         if self._library.nft_run_cmd_from_buffer(self._context, commands.encode()) != 0:
             said = self._library.nft_ctx_get_error_buffer(self._context).decode("utf-8", "replace").strip()
             raise RulesRefused(said or "nftables refuses and does not say why")
+        listed: bytes = self._library.nft_ctx_get_output_buffer(self._context)
+        return listed.decode()
 
     def close(self) -> None:
         if self._context:

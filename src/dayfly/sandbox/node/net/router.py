@@ -8,13 +8,11 @@ machine, so user code can change nothing about it, and it is used once: nothing 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 from msgspec import Struct
 
@@ -23,7 +21,7 @@ from . import rules
 from .nft import Nft, RulesRefused
 from .rtnetlink import Rtnetlink, enter, inside, new_namespace
 
-LOCKS = Path("/run/dayfly")
+TABLE = "dayfly_"  # name of the machine's, and the slot
 SLOTS = 256  # nodes on one machine
 ADDRESSES = 65_000  # of 198.18.0.0/16, given out in turn
 LEARNED = 1000  # addresses of names that are remembered of an instance
@@ -60,10 +58,8 @@ class Pair(Struct):
 class Network:
     """What `open` makes. `make` may run in any thread, the rest belongs to the event loop's."""
 
-    def __init__(self, identity: str, lock: IO[str], slot: int) -> None:
-        self._table = f"dayfly_{identity}"
-        self._lock = lock
-        self._slot = slot
+    def __init__(self) -> None:
+        self._slot = -1
         self._number = 0
         self._closed_before = False  # the machine forwarded nothing until we asked it to
         self._machine: Nft
@@ -72,11 +68,11 @@ class Network:
         self._router = -1
 
     @classmethod
-    def open(cls, identity: str, reachable: Iterable[str] = ()) -> Network:
+    def open(cls, reachable: Iterable[str] = ()) -> Network:
         """The router stands, and the machine lets its packets out. `reachable`: see `rules.router`."""
         if os.geteuid() != 0:
             raise PermissionError("only root makes interfaces and rules")
-        network = cls(identity, *_slot())
+        network = cls()
         try:
             network._machine = Nft()
             home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -95,6 +91,7 @@ class Network:
         """The router, in a namespace that this thread leaves again."""
         self._router = new_namespace()
         _sysctl("ipv4/ip_forward", 1)
+        _sysctl("ipv4/icmp_ratelimit", 0)  # what is refused shall hear of it each time, not wait
         for which in ("all", "default"):
             _sysctl(f"ipv4/conf/{which}/rp_filter", 1)
             _sysctl(f"ipv4/conf/{which}/send_redirects", 0)
@@ -106,25 +103,53 @@ class Network:
         loopback = 1
         links.up(loopback)
         links.add_address(loopback, rules.SERVICES)
-        links.add_pair(rules.UPLINK, self._interface, home)
+        self._slot = self._join_machine(links, home)
         uplink = socket.if_nametoindex(rules.UPLINK)
         links.up(uplink)
         links.add_address(uplink, self._address(2), 30)
         # The machine's end has no address before `_join`; that its net is on the link is known already.
         links.add_route(uplink, gateway=self._address(1))
 
+    @staticmethod
+    def _join_machine(links: Rtnetlink, home: int) -> int:
+        """Lay the cable to the machine. The name of its end is the number that no other node there has. Raises OSError."""
+        for slot in range(SLOTS):
+            try:
+                links.add_pair(rules.UPLINK, f"df{slot}", home)
+            except FileExistsError:
+                continue
+            return slot
+        raise OSError(f"{SLOTS} nodes have a network on this machine already")
+
     def _join(self) -> None:
-        """The machine's end of the uplink."""
+        """The machine's end of the cable."""
         with Rtnetlink() as links:
             index = socket.if_nametoindex(self._interface)
             _sysctl(f"ipv6/conf/{self._interface}/disable_ipv6", 1)
             links.up(index)
             links.add_address(index, self._address(1), 30)
         forward = Path("/proc/sys/net/ipv4/ip_forward")
-        self._closed_before = forward.read_text().strip() == "0"
+        self._closed_before = self._sweep() or forward.read_text().strip() == "0"
         self._machine.run(rules.machine(self._table, self._interface, self._address(2), closed=self._closed_before))
         if self._closed_before:
             forward.write_text("1")
+
+    def _sweep(self) -> bool:
+        """Take away what killed nodes left: tables without an interface. Returns whether the machine forwards for nodes alone."""
+        closed = False
+        interfaces = {name for _, name in socket.if_nameindex()}
+        for line in self._machine.run("list tables inet").splitlines():
+            name = line.split()[-1]
+            slot = name.removeprefix(TABLE)
+            if name.startswith(TABLE) and slot.isdigit():
+                closed = closed or rules.CLOSED in self._machine.run(f"list table inet {name}")
+                if f"df{slot}" not in interfaces:
+                    self._machine.run(f"delete table inet {name}")
+        return closed
+
+    @property
+    def _table(self) -> str:
+        return f"{TABLE}{self._slot}"
 
     @property
     def _interface(self) -> str:
@@ -236,24 +261,24 @@ class Network:
 
     def close(self) -> None:
         """Take the machine's rules away; the router goes with its last descriptor."""
-        if hasattr(self, "_links"):
-            self._links.close()
-        if hasattr(self, "_rules"):
-            self._rules.close()
+        if self._slot >= 0:
+            try:
+                self._leave_machine()
+            except OSError:
+                pass  # the next node takes it away
+        for conversation in ("_links", "_rules", "_machine"):
+            if hasattr(self, conversation):
+                getattr(self, conversation).close()
         if self._router >= 0:
             os.close(self._router)
             self._router = -1
-        if hasattr(self, "_machine"):
-            try:
-                self._machine.run(f"table inet {self._table} {{ }}\ndelete table inet {self._table}")
-                with Rtnetlink() as links:
-                    links.delete(socket.if_nametoindex(self._interface))
-                if self._closed_before and not any(_is_uplink(name) for _, name in socket.if_nameindex()):
-                    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
-            except OSError:
-                pass  # it stays for the next node of this folder
-            self._machine.close()
-        self._lock.close()
+
+    def _leave_machine(self) -> None:
+        with Rtnetlink() as links:
+            links.delete(socket.if_nametoindex(self._interface))
+        self._sweep()
+        if self._closed_before and not any(_is_uplink(name) for _, name in socket.if_nameindex()):
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
 
 
 def rehearse() -> str:
@@ -266,7 +291,7 @@ def rehearse() -> str:
                 Nft().run("list tables")  # root of a container may not do this to its machine, but well to a made-up one
             made_up = new_namespace()
             try:
-                network = Network.open("rehearsal")
+                network = Network.open()
                 network.release(network.make())
                 network.close()
             finally:
@@ -278,24 +303,6 @@ def rehearse() -> str:
     trying.start()
     trying.join()
     return "".join(said)
-
-
-def _slot() -> tuple[IO[str], int]:
-    """A number that no other node of this machine has. Raises OSError if there is none."""
-    LOCKS.mkdir(mode=0o700, exist_ok=True)
-    taken = {name for _, name in socket.if_nameindex()}
-    for slot in range(SLOTS):
-        lock = open(LOCKS / f"net-{slot}.lock", "w")  # noqa: SIM115 - held as long as the network is
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        if f"df{slot}" in taken:
-            lock.close()  # of a node that has just ended: the kernel is still taking it away
-            continue
-        return lock, slot
-    raise OSError(f"{SLOTS} nodes have a network on this machine already")
 
 
 def _is_uplink(name: str) -> bool:

@@ -17,6 +17,7 @@ SERVICES = "169.254.1.1"  # where instances find names and the platform, and not
 DNS_PORT = 53
 SERVICES_PORT = 80
 UPLINK = "up"
+CLOSED = "closed"  # chain of a machine that forwards for us alone
 FLOWS = 1024  # connections one instance may have open at a time
 SERVICE_FLOWS = 128  # of them to the platform
 
@@ -42,13 +43,17 @@ table inet dayfly {{
   set flows {{ type ipv4_addr; flags dynamic; size 65535; }}
   set callers {{ type ipv4_addr; flags dynamic; size 65535; }}
 
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }}
   chain input {{
     type filter hook input priority filter; policy drop;
     ct state established,related accept
     iifname "{UPLINK}" drop
     ip daddr {SERVICES} udp dport {DNS_PORT} accept
     ip daddr {SERVICES} tcp dport {{ {DNS_PORT}, {SERVICES_PORT} }} goto services
-    reject with icmpx admin-prohibited
+    goto refuse
   }}
   chain services {{
     ct state new add @callers {{ ip saddr ct count over {SERVICE_FLOWS} }} reject with tcp reset
@@ -58,22 +63,22 @@ table inet dayfly {{
     type filter hook forward priority filter; policy drop;
     iifname "{UPLINK}" ct state established,related accept
     iifname "{UPLINK}" drop
-    oifname != "{UPLINK}" reject with icmpx admin-prohibited
-    meta nfproto != ipv4 reject with icmpx admin-prohibited
+    oifname != "{UPLINK}" goto refuse
+    meta nfproto != ipv4 goto refuse
     ip daddr @opened goto known
-    ip daddr @never reject with icmpx admin-prohibited
+    ip daddr @never goto refuse
     goto known
   }}
   chain known {{
     ct state established,related accept
     ct state invalid drop
-    tcp dport 25 reject with icmpx admin-prohibited
-    ct state new add @flows {{ ip saddr ct count over {FLOWS} }} reject with icmpx admin-prohibited
+    tcp dport 25 goto refuse
+    ct state new add @flows {{ ip saddr ct count over {FLOWS} }} goto refuse
     ip saddr != @limited accept
     meta l4proto {{ tcp, udp }} ip saddr . ip daddr . th dport @listed accept
     meta l4proto {{ tcp, udp }} ip saddr . ip daddr . th dport @named accept
     meta l4proto {{ tcp, udp }} ip saddr . ip daddr @named_any accept
-    reject with icmpx admin-prohibited
+    goto refuse
   }}
   chain out {{
     type nat hook postrouting priority srcnat;
@@ -88,7 +93,15 @@ def machine(table: str, interface: str, address: str, *, closed: bool) -> str:
 
     `closed`: the machine forwarded nothing before it was asked to for us, so it still forwards nothing for others.
     """
-    guard = 'iifname != "df*" oifname != "df*" drop' if closed else ""
+    guard = (
+        f"""
+  chain {CLOSED} {{
+    type filter hook forward priority filter; policy accept;
+    iifname != "df*" oifname != "df*" drop
+  }}"""
+        if closed
+        else ""
+    )
     return f"""
 table inet {table} {{ }}
 delete table inet {table}
@@ -103,8 +116,7 @@ table inet {table} {{
     iifname "{interface}" accept
     oifname "{interface}" ct state established,related accept
     oifname "{interface}" drop
-    {guard}
-  }}
+  }}{guard}
   chain out {{
     type nat hook postrouting priority srcnat;
     ip saddr {address} masquerade
