@@ -40,11 +40,11 @@ def test_addresses_networks_and_ports() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    (
+    [
         "", "example.com", "example.com:", ":443", "example.com:0", "example.com:65536", "example.com:http", "example.com:４４３",
         "10.1.0.1/16:80", "10.1.0:80", "300.1.1.1:80", "[::1]:80", "2001:db8::1:80", "*:443", "*.*.com:443", "a b:1", "a;b:1",
         "x" * 64 + ".com:1", "a..b:1", "-a.com:1", 'a"; flush ruleset:1', "a\n:1", "é.com:443",
-    ),
+    ],
 )
 def test_what_is_no_entry(text: str) -> None:
     with pytest.raises(ValueError, match=r"HOST:PORT|address|IPv6|host name"):
