@@ -169,6 +169,7 @@ class Server:
             require_function=self.registry.resolve,
             allow_targets=settings.allow_targets,
             housekeeping=self.clock,
+            shapes={name: shape for mount in self._mounts for name, shape in mount.dialect.shapes.items()},
         )
         self.sources = Runner(
             self.eventing.brokers.emit,

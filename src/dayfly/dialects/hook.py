@@ -34,6 +34,7 @@ from msgspec import Struct
 from ..actions import Invoke
 from ..errors import DayflyError
 from ..model.call import Result
+from ..model.delivery import Shape
 from ..model.document import Document
 from ..model.function import Function, Revision
 from ..model.identity import Identity
@@ -150,6 +151,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     fault: Fault
     authenticate: Authenticate | None = None
     parts: Parts | None = None  # how its functions are called as parts of a workflow, if not by name and body alone
+    shapes: Mapping[str, Shape] = {}  # how events become the input of its functions, by names that destinations give
 
 
 class Mount(Struct, frozen=True, kw_only=True):

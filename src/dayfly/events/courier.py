@@ -354,6 +354,8 @@ def failures(answer: Result | DayflyError, known: set[str]) -> set[str] | None:
     found: set[str] = set()
     for one in listed if isinstance(listed, list) else [listed]:
         identifier = one.get("itemIdentifier") if isinstance(one, dict) else None
+        if isinstance(identifier, str) and identifier not in known:
+            identifier = identifier.replace("-", "")  # as a UUID, which is how shapes may write ids
         if identifier not in known:
             return None
         found.add(identifier)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from msgspec.structs import replace
+
+from ...actions import DeleteAsyncConfig, PutAsyncConfig
+from ...errors import NotFound
+from ...model.delivery import Destination, Kind
 from .call import Call, page
 from .faults import invalid, missing
-from .functions import exists_or
 from .record import LATEST, Record
 from .scope import Name, function_name, now
 
@@ -16,14 +20,14 @@ _SERVICES = ("lambda", "sqs", "sns", "events", "s3")
 
 
 async def put(call: Call) -> dict[str, Any]:
-    record = exists_or(call, _NOBODY)
+    record = call.existing(_NOBODY)
     if not any(name in call.args for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
         raise invalid("You must specify at least one of error handling or destination setting.")
     return await _save(call, record, {})
 
 
 async def update(call: Call) -> dict[str, Any]:
-    record = exists_or(call, _NOBODY)
+    record = call.existing(_NOBODY)
     if not any(name in call.args for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
         raise invalid("You must specify at least one of error handling or destination setting.")
     return await _save(call, record, dict(_config(call)[1]))
@@ -35,13 +39,19 @@ async def get(call: Call) -> dict[str, Any]:
 
 async def delete(call: Call) -> dict[str, Any]:
     record, _ = _config(call)
-    del record.body["invoke_configs"][call.name().qualifier or LATEST]
+    qualifier = call.name().qualifier or LATEST
+    del record.body["invoke_configs"][qualifier]
     await record.save(call.do)
+    try:
+        address = {"function": record.name, "qualifier": record.core_qualifier(qualifier)}
+        await call.do(DeleteAsyncConfig(namespace=record.scope.namespace, **address))
+    except NotFound:
+        pass
     return {}
 
 
 async def list_all(call: Call) -> dict[str, Any]:
-    record = exists_or(call, _NOBODY)
+    record = call.existing(_NOBODY)
     return page(list(record.body["invoke_configs"].values()), call.args, "FunctionEventInvokeConfigs")
 
 
@@ -70,7 +80,45 @@ async def _save(call: Call, record: Record, config: dict[str, Any]) -> dict[str,
     }
     record.body["invoke_configs"][qualifier] = config
     await record.save(call.do)
+    await apply(call, record, qualifier)
     return config
+
+
+async def apply(call: Call, record: Record, qualifier: str) -> None:
+    """Tell the core: what is kept here, and the dead-letter target of the function's configuration. Targets that are not there
+    (another account's, a service that is not offered) stay in the configuration, and get nothing."""
+    config = record.body["invoke_configs"].get(qualifier, {})
+    destinations = config.get("DestinationConfig", {})
+    retries = config.get("MaximumRetryAttempts")
+    age = config.get("MaximumEventAgeInSeconds")
+    letter = record.version(qualifier).get("DeadLetterConfig", {}).get("TargetArn")
+    extra = {"arn": record.arn(), "qualifier": "" if qualifier == LATEST else qualifier}
+    put = PutAsyncConfig(
+        namespace=record.scope.namespace,
+        function=record.name,
+        qualifier=record.core_qualifier(qualifier),
+        max_attempts=None if retries is None else retries + 1,
+        max_age_s=None if age is None else float(age),
+        on_success=_destination(destinations.get("OnSuccess", {}).get("Destination"), extra),
+        on_failure=_destination(destinations.get("OnFailure", {}).get("Destination"), extra),
+        dead_letter=_destination(letter, {}),
+    )
+    try:
+        await call.do(put)
+    except NotFound:
+        await call.do(replace(put, on_success=None, on_failure=None, dead_letter=None))
+
+
+def _destination(arn: str | None, extra: dict[str, str]) -> Destination | None:
+    kinds: dict[str, Kind] = {"lambda": "function", "sqs": "queue", "sns": "topic", "events": "broker"}
+    kind = kinds.get(arn.split(":")[2]) if arn else None
+    if arn is None or kind is None:
+        return None
+    shape = "lambda-record" if extra else "data"
+    if kind == "function":
+        named = function_name(arn)
+        return Destination(kind=kind, name=named.name, qualifier=named.qualifier, shape=shape, extra=extra)
+    return Destination(kind=kind, name=re.split("[:/]", arn)[-1], shape=shape, extra=extra)
 
 
 def _target(destination: dict[str, Any]) -> dict[str, Any]:

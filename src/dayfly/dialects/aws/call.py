@@ -39,6 +39,14 @@ class Call(Struct, frozen=True):
             raise missing(message or f"Function not found: {arn}")
         return found
 
+    def existing(self, message: str) -> Record:
+        """The record of the function, if its qualifier exists, too; else ResourceNotFoundException with this message."""
+        named = self.name()
+        record = self.find(Name(named.name, "", named.account, named.region))
+        if record is None or not record.exists(named.qualifier):
+            raise missing(message)
+        return record
+
     async def prepare(self) -> None:
         """Have the namespace, before something is put there."""
         if self.scope.namespace != DEFAULT_NAMESPACE:

@@ -17,6 +17,7 @@ from .profile import PROFILE
 from .scope import scope_of
 from .serialise import failure, reply
 from .service import Operation, operations
+from .shapes import SHAPES
 from .sigv4 import authenticate
 from .streams import Streams
 
@@ -112,7 +113,7 @@ def aws(view: View) -> Dialect:
         path = operations("lambda")[name].path
         routes += [Route(method="POST", path=each, decode=decode, encode=encode, fast=True) for each in (path, path + "/")]
     routes += services.routes(view)
-    return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=authenticate)
+    return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=authenticate, shapes=SHAPES)
 
 
 def _handle(candidates: tuple[Operation, ...], view: View) -> Handle:

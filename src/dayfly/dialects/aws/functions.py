@@ -10,9 +10,9 @@ from typing import Any
 
 from ...actions import DeleteDocument, DeleteFunction, PutPackage
 from ...errors import NotFound
-from . import layers, signing, versions
+from . import asynchronous, layers, signing, versions
 from .call import Call, page
-from .faults import STALE, AwsError, conflict, invalid, missing
+from .faults import STALE, AwsError, conflict, invalid
 from .record import KIND, LATEST, Record, defaults, fresh, listed
 from .scope import Name, new_uuid, now, place, stamp
 from .service import model
@@ -71,6 +71,8 @@ async def create(call: Call) -> dict[str, Any]:
     if args.get("Publish"):
         await versions.publish(call, record, latest.get("Description", ""))
     await record.save(call.do)
+    if "DeadLetterConfig" in latest:
+        await asynchronous.apply(call, record, LATEST)
     shown = record.configuration() | {
         "State": "Pending",
         "StateReason": "The function is being created.",
@@ -110,6 +112,8 @@ async def update_configuration(call: Call) -> dict[str, Any]:
     latest = record.latest
     _apply(call, latest, call.args)
     await _changed(call, record)
+    if "DeadLetterConfig" in call.args:
+        await asynchronous.apply(call, record, LATEST)
     return _updating(record)
 
 
@@ -306,12 +310,3 @@ async def package(call: Call, code: dict[str, Any]) -> bytes:
             "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist"
         )
     raise invalid("Please provide a source for function code.")
-
-
-def exists_or(call: Call, message: str) -> Record:
-    """The record of the function, whose qualifier exists too; else that message."""
-    named = call.name()
-    record = call.find(Name(named.name, "", named.account, named.region))
-    if record is None or not record.exists(named.qualifier):
-        raise missing(message)
-    return record

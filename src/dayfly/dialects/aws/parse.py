@@ -42,6 +42,7 @@ def arguments(operation: Operation, head: Head, params: Mapping[str, str], body:
         value: Any = None
         if place == "uri":
             value = params.get(wire.rstrip("+"))
+            value = None if value is None else _text(member, value)
         elif place == "querystring":
             value = _of_query(member, query.get(wire))
         elif place == "header":

@@ -83,8 +83,7 @@ class Record:
 
     def core_qualifier(self, qualifier: str) -> str:
         """The core's name for a qualifier. Raises AwsError."""
-        alias = self.body["aliases"].get(qualifier)
-        if alias is not None and alias.get("RoutingConfig"):
+        if qualifier in self.body["aliases"]:
             return qualifier
         version = self.version(qualifier)
         return "" if version is self.latest else str(version["_revision"])

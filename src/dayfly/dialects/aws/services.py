@@ -15,15 +15,17 @@ import msgspec
 from ... import __version__
 from ...model.ids import new_id
 from ..hook import Do, Head, Params, Reply, Route, View
-from . import iam, logs, sts
+from . import iam, logs, sqs, sts
 from .call import Call, Perform
 from .faults import AwsError
 from .invoke import request_id
 from .scope import scope_of
 
 QUERY: dict[str, dict[str, Perform]] = {"sts": sts.PERFORMED, "iam": iam.PERFORMED}
-JSON: dict[str, dict[str, Perform]] = {"logs": logs.PERFORMED}
-_TARGETS = {"Logs_20140328": "logs"}
+JSON: dict[str, dict[str, Perform]] = {"logs": logs.PERFORMED, "sqs": sqs.PERFORMED}
+_TARGETS = {"Logs_20140328": "logs", "AmazonSQS": "sqs"}
+# What SQS called its errors when it spoke Query: SDKs still tell users these names.
+_QUERY_CODES = {"QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue"}
 _NAMESPACES = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https://iam.amazonaws.com/doc/2010-05-08/"}
 
 
@@ -45,6 +47,7 @@ def routes(view: View) -> list[Route]:
     return [
         Route(method="*", path="/{path...}", handle=other),
         Route(method="*", path="/", handle=other),
+        Route(method="POST", path="/{account}/{queue}", handle=root, body_bytes=16 << 20),  # the URL of a queue
         Route(method="POST", path="/", handle=root, body_bytes=16 << 20),
         Route(method="GET", path="/_localstack/health", handle=health),
         Route(method="GET", path="/health", handle=health),
@@ -113,6 +116,8 @@ def failure(head: Head, error: AwsError) -> Reply:
         ("x-amzn-requestid", identifier),
         ("x-amzn-errortype", error.code),
     ]
+    if error.code in _QUERY_CODES:
+        headers.append(("x-amzn-query-error", f"{_QUERY_CODES[error.code]};Sender"))
     return Reply(status, headers, msgspec.json.encode({"__type": error.code, "message": error.message}))
 
 
