@@ -7,6 +7,7 @@ The table below is all that `dayfly --help`, `--version` and completion need; a 
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "audit": ("audit", "Show who changed what, newest first."),
         "token": ("keys", "Print a token for a short while."),
     },
+    "Migration": {
+        "import": ("migrate", "Deploy what a manifest of OpenWhisk's wskdeploy describes."),
+        "env": ("migrate", "Print the settings that other systems' tools need to use this server."),
+    },
     "Shell": {
         "completion": ("completion", "Print the shell script that completes commands and names."),
     },
@@ -82,7 +87,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

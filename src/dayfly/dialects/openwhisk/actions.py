@@ -19,6 +19,7 @@ from ...model.document import Document
 from ...model.function import Config
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
+from .catalog import on_demand
 from .faults import CONFLICT, EXISTS, MALFORMED, NONCONFORMING, Rejected, answer
 from .profile import BLACKBOX, KINDS, LIMITS, PROFILE, SEQUENCE, kind_of
 from .users import User, space, user
@@ -44,6 +45,7 @@ class Actions:
         overwrite = en.flag(en.query(head), "overwrite")
         en.no_binding(self._view, namespace, name)
         given = en.content(body)
+        await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.ACTION, name)
         old = self._old(namespace, name, before)
         if old is not None and not overwrite:
@@ -68,6 +70,7 @@ class Actions:
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = self._named(head, params)
+        await on_demand(self._view, do, namespace)
         if params["name"].endswith("/"):
             return self._in_package(head, who, namespace, name)
         with_code = en.flag(en.query(head), "code", True)
@@ -97,6 +100,7 @@ class Actions:
         namespace = en.resolve_namespace(params["ns"], who)
         if not who.may(namespace):
             raise en.forbidden(namespace)
+        await on_demand(self._view, do, namespace)
         return self._page(head, namespace, self._all(namespace))
 
     def _in_package(self, head: Head, who: User, namespace: str, package: str) -> Reply:

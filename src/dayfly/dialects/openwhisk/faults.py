@@ -79,7 +79,10 @@ def _told(error: e.DayflyError) -> tuple[int, str]:
     if isinstance(error, e.BuildFailed | e.BadPackage):
         return 400, MALFORMED + error.detail
     if isinstance(error, e.MethodNotAllowed):
-        return 405, "HTTP method not allowed, supported methods: " + error.hint.removeprefix("Allowed: ").rstrip(".")
+        methods = error.hint.removeprefix("Allowed: ").rstrip(".").replace("OPTIONS, ", "")
+        return 405, f"HTTP method not allowed, supported methods: {methods}"
+            "OPTIONS, ", ""
+        )
     if isinstance(error, e.DayflyError) and error.status in _DEFAULTS:
         return error.status, _DEFAULTS[error.status]
     return error.status, error.detail

@@ -83,8 +83,8 @@ class Calls:
         self._bound[key] = bound
         return bound
 
-    def payload(self, bound: Bound, body: bytes) -> bytes:
-        """The arguments of a call, merged. Raises Rejected."""
+    def payload(self, bound: Bound, body: bytes, *, inside: bool = False) -> bytes:
+        """The arguments of a call, merged. Raises Rejected. `inside`: of the platform's own, which final parameters do not stop."""
         if len(body) > LIMITS.payload:
             raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
         if body in _EMPTY:
@@ -99,7 +99,7 @@ class Calls:
             return body
         if not isinstance(given, dict):
             raise Rejected(400, f"{MALFORMED}Object expected")
-        if bound.final and not bound.final.isdisjoint(given):
+        if bound.final and not inside and not bound.final.isdisjoint(given):
             raise Rejected(400, NOT_ALLOWED)
         return msgspec.json.encode(bound.parameters | given)
 
@@ -114,11 +114,16 @@ class Calls:
         if owner != action.space and who is not None:
             client["namespace"] = who.namespace
         timeout = action.body["limits"]["timeout"]
+        note: dict[str, object] = {}
+        if action.binding:
+            note = {"path": action.path, "bound": True}
+        if owner != action.space:
+            note |= {"path": action.path, "space": action.space}
         return Invoke(
             namespace=action.space,
             function=action.function,
             owner=owner if owner != action.space else "",
-            note=msgspec.json.encode({"path": action.path}).decode() if action.binding else "",
+            note=msgspec.json.encode(note).decode() if note else "",
             body=body,
             mode=mode,
             invocation=new_id(),
@@ -135,7 +140,7 @@ class Calls:
         who = User(namespace_of(invoke.owner or invoke.namespace), given.get("api_key", ""))
         namespace, name = _placed(namespace_of(invoke.namespace), invoke.function, who)
         bound = self.find(who, namespace, name)
-        made = self.invoke(bound, who, self.payload(bound, invoke.body), mode=invoke.mode)
+        made = self.invoke(bound, who, self.payload(bound, invoke.body, inside=True), mode=invoke.mode)
         for field in ("namespace", "function", "owner", "note", "body", "client"):
             setattr(invoke, field, getattr(made, field))
 

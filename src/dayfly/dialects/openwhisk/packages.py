@@ -11,6 +11,7 @@ from ...model.document import Document
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
 from .actions import elsewhere, ensure, page, put_document, remove
+from .catalog import on_demand
 from .faults import EXISTS, MALFORMED, Rejected, answer
 from .users import User, space, user
 
@@ -24,6 +25,7 @@ class Packages:
         if name == "default":
             raise Rejected(400, f"Package name '{name}' is reserved.")
         given = en.content(body)
+        await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.PACKAGE, name)
         if before is not None and not en.flag(en.query(head), "overwrite"):
             raise Rejected(409, EXISTS)
@@ -43,6 +45,7 @@ class Packages:
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params, own=False)
+        await on_demand(self._view, do, namespace)
         document = self._visible(who, namespace, name)
         elsewhere(self._view, namespace, name, en.PACKAGE)
         if document is None:
@@ -83,6 +86,7 @@ class Packages:
     async def listing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who = user(head)
         namespace = en.resolve_namespace(params["ns"], who)
+        await on_demand(self._view, do, namespace)
         found = self._view.documents(space(namespace), en.PACKAGE)
         if not who.may(namespace):  # of others, what they share
             found = [document for document in found if document.body["publish"]]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DayflyError
-from ..hook import Dialect, Handle, Head, Reply, Route, View
+from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
 from .actions import Actions
 from .activations import Activations
+from .apis import Apis
+from .catalog import System
 from .info import Info
 from .invoke import Calls
 from .packages import Packages
-from .profile import PROFILE
+from .profile import PROFILE, SYSTEM
 from .triggers import Rules, Triggers
 from .users import authenticate
 from .web import Web
@@ -20,16 +22,27 @@ API = "/api/v1"
 NAMESPACE = API + "/namespaces/{ns}"
 
 
+def of_system(handle: Handle) -> Handle:
+    """The same in the system's namespace, whose paths are spelled out: calls take another way there."""
+
+    async def handled(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        return await handle(head, {**params, "ns": SYSTEM}, body, do)
+
+    return handled
+
+
 def dialect(view: View) -> Dialect:
     """The dialect, over what this cell knows."""
     calls, actions, activations, info = Calls(view), Actions(view), Activations(view), Info()
 
     packages, triggers, rules, web = Packages(view), Triggers(view, calls), Rules(view), Web(calls)
 
+    apis, system = Apis(view, web), System(view, calls)
+
     def route(method: str, path: str, handle: Handle, **options: Any) -> Route:
         return Route(method=method, path=path, handle=handle, **options)
 
-    routes = (
+    routes: tuple[Route, ...] = (
         route("GET", "/", info.home, own=True),
         route("GET", "/ping", info.ping, own=True),
         route("GET", API, info.version),
@@ -37,7 +50,6 @@ def dialect(view: View) -> Dialect:
         route("GET", API + "/namespaces", info.namespaces),
         route("GET", API + "/namespaces/", info.namespaces),
         route("GET", NAMESPACE + "/limits", info.limits),
-        route("OPTIONS", API + "/namespaces/{rest...}", info.options),
         route("GET", NAMESPACE + "/actions", actions.listing),
         route("GET", NAMESPACE + "/actions/", actions.listing),
         route("GET", NAMESPACE + "/actions/{name...}", actions.get),
@@ -58,10 +70,31 @@ def dialect(view: View) -> Dialect:
         route("POST", NAMESPACE + "/triggers/{name}", triggers.fire),
         route("POST", NAMESPACE + "/rules/{name}", rules.toggle),
         Route(method="*", path=API + "/web/{ns}/{pkg}/{rest...}", decode=web.decode, encode=web.encode, fast=True),
+        *(
+            route(method, API + "/web/whisk.system/apimgmt/" + name + ending, handle)
+            for method, name, handle in (
+                ("GET", "getApi", apis.listing),
+                ("POST", "createApi", apis.create),
+                ("DELETE", "deleteApi", apis.delete),
+            )
+            for ending in ("", ".http", ".json")
+        ),
+        Route(method="*", path="/api/{ns}/{rest...}", decode=apis.decode, encode=web.encode, fast=True),
+        *(
+            route(method, API + "/namespaces/whisk.system/actions/{name...}", of_system(handle))
+            for method, handle in (
+                ("POST", system.call),
+                ("GET", actions.get),
+                ("PUT", actions.put),
+                ("DELETE", actions.delete),
+            )
+        ),
         route("GET", NAMESPACE + "/activations", activations.listing),
         route("GET", NAMESPACE + "/activations/", activations.listing),
         route("GET", NAMESPACE + "/activations/{id}/{what...}", activations.get),
     )
+    paths = sorted({path.path for path in routes if path.method != "*" and not path.own})
+    routes += tuple(route("OPTIONS", path, info.options) for path in paths)
 
     def fault(head: Head, error: DayflyError) -> Reply:
         return web.fault(head, error) if head.path.startswith(API + "/web/") else calls.fault(head, error)

@@ -18,6 +18,7 @@ from ...model.ids import new_id
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
 from .actions import elsewhere, ensure, page, put_document
+from .catalog import on_demand
 from .faults import EXISTS, MALFORMED, MISSING, Rejected, answer
 from .invoke import Calls
 from .packages import merged, named
@@ -92,9 +93,10 @@ class Triggers:
         try:
             namespace, _, package = action["path"].partition("/")
             bound = self._calls.find(who, namespace, f"{package}/{action['name']}" if package else action["name"])
-            invoke = self._calls.invoke(bound, who, self._calls.payload(bound, args), mode=Mode.ASYNC)
+            invoke = self._calls.invoke(bound, who, self._calls.payload(bound, args, inside=True), mode=Mode.ASYNC)
             invoke.cause = cause
-            invoke.note = msgspec.json.encode({"path": bound.action.path, "fired": True}).decode()
+            note = msgspec.json.decode(invoke.note) if invoke.note else {}
+            invoke.note = msgspec.json.encode(note | {"fired": True}).decode()
             result: Result = await do(invoke)
         except NotFound:
             return _entry(told, 1, error=MISSING)
@@ -117,6 +119,7 @@ class Rules:
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
         given = en.content(body)
+        await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.RULE, name)
         if before is not None and not en.flag(en.query(head), "overwrite"):
             raise Rejected(409, EXISTS)

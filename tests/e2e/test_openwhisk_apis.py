@@ -1,0 +1,139 @@
+"""`wsk api`, the packages of whisk.system, manifests of wskdeploy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from dayfly.dialects.openwhisk.profile import GUEST_KEY
+from tests.support.whisk import Whisk, whisk
+
+pytestmark = pytest.mark.anyio
+
+BOOK = "def main(args):\n    return {'body': {k: v for k, v in args.items() if not k.startswith('__')}}\n"
+MANAGE = "/api/v1/web/whisk.system/apimgmt/"
+
+
+@pytest.fixture(scope="module")
+async def ow(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[Whisk]:
+    async with whisk(tmp_path_factory.mktemp("d")) as made:
+        web = [{"key": "web-export", "value": True}, {"key": "require-whisk-auth", "value": 42}]
+        await made.action("book", BOOK, annotations=web)
+        yield made
+
+
+def route(path: str, method: str, **more: Any) -> dict[str, Any]:
+    action = {"name": "book", "namespace": "_", "backendMethod": "GET", "backendUrl": "http://x/book.http", "secureKey": 42}
+    doc = {"namespace": "_", "gatewayBasePath": "/club", "gatewayPath": path, "gatewayMethod": method, "id": "API:_:/club"}
+    return {"apidoc": doc | {"action": action} | more}
+
+
+async def test_an_api_leads_to_web_actions(ow: Whisk) -> None:
+    made = await ow.http.post(MANAGE + "createApi?responsetype=json", json=route("/books/{isbn}", "get", apiName="Book Club"))
+    assert made.status_code == 200, made.text
+    url = made.json()["gwApiUrl"]
+    assert url == f"{ow.url}/api/guest/club"
+    await ow.http.post(MANAGE + "createApi", json=route("/books", "post"))
+    async with httpx2.AsyncClient() as http:
+        book = await http.get(f"{url}/books/12%203?isbn=other&x=y")
+        assert book.json()["body"] == {"isbn": "12 3", "x": "y"}
+        posted = await http.post(f"{url}/books", json={"title": "t"})
+        assert (posted.status_code, posted.json()) == (200, {"title": "t"})
+        assert (await http.get(f"{url}/books")).status_code == 404
+        assert (await http.get(f"{ow.url}/api/guest/nothing")).status_code == 404
+    listed = (await ow.http.get(MANAGE + "getApi.http?basepath=Book%20Club&operation=get")).json()["apis"]
+    [api] = listed
+    assert list(api["value"]["apidoc"]["paths"]) == ["/books/{isbn}"]
+    assert api["value"]["apidoc"]["paths"]["/books/{isbn}"]["get"]["x-openwhisk"]["action"] == "book"
+    gone = await ow.http.delete(MANAGE + "deleteApi?basepath=/club&relpath=/books&operation=post&force=true")
+    assert gone.status_code == 200
+    assert [len(a["value"]["apidoc"]["paths"]) for a in (await ow.http.get(MANAGE + "getApi")).json()["apis"]] == [1]
+    await ow.http.delete(MANAGE + "deleteApi?basepath=/club")
+    assert (await ow.http.get(MANAGE + "getApi")).json() == {"apis": []}
+    missing = await ow.http.delete(MANAGE + "deleteApi?basepath=/club")
+    assert (missing.status_code, missing.json()["error"]) == (404, "API '/club' does not exist.")
+
+
+async def test_the_systems_packages_are_there_when_asked_for(ow: Whisk) -> None:
+    answer = await ow.http.post(
+        "/api/v1/namespaces/whisk.system/actions/utils/sort?blocking=true", json={"lines": ["b", "a"]}
+    )
+    assert answer.json()["response"]["result"] == {"lines": ["a", "b"], "length": 2}
+    assert answer.json()["namespace"] == "guest", "it runs on the caller's account"
+    kept = await ow.activation(answer.json()["activationId"])
+    assert {"key": "path", "value": "whisk.system/utils/sort"} in kept["annotations"]
+    shown = (await ow.http.get("/api/v1/namespaces/whisk.system/packages/utils")).json()
+    assert {"echo", "cat", "split", "sort", "head", "date"} <= {action["name"] for action in shown["actions"]}
+    await ow.put("/packages/mine", binding={"namespace": "whisk.system", "name": "samples"}, parameters=[{"key": "place", "value": "here"}])
+    assert await ow.result("mine/greeting", {"name": "Ada"}) == {"payload": "Hello, Ada from here!"}
+    sequence = {"kind": "sequence", "components": ["/whisk.system/utils/split", "/whisk.system/utils/sort", "/whisk.system/utils/cat"]}
+    await ow.put("/actions/pipe", exec=sequence)
+    assert (await ow.result("pipe", {"payload": "b a", "separator": " "}))["payload"] == "a\nb"
+    refused = await ow.http.put("/api/v1/namespaces/whisk.system/actions/mine", json={"exec": {"kind": "python:3", "code": BOOK}})
+    assert refused.status_code == 403
+
+
+MANIFEST = """
+packages:
+  shop:
+    inputs: {currency: EUR}
+    dependencies:
+      tools: {location: /whisk.system/utils}
+    actions:
+      price:
+        function: price.py
+        inputs: {amount: {type: integer, value: $AMOUNT}}
+        limits: {memorySize: 128}
+        web: true
+      folder: {function: folder, runtime: "nodejs:default"}
+    sequences:
+      both: {actions: "price, tools/echo"}
+    triggers:
+      sale: {inputs: {amount: 7}}
+    rules:
+      on-sale: {trigger: sale, action: price}
+    apis:
+      shop-api:
+        shop: {price: {price: get}}
+"""
+
+
+async def test_a_manifest_is_imported(ow: Whisk, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text(MANIFEST)
+    (tmp_path / "price.py").write_text("def main(args):\n    return {'body': f\"{args['amount']} {args['currency']}\"}\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.js").write_text("exports.main = () => ({ folder: true })\n")
+    run = await dayfly(ow, "import", str(tmp_path / "manifest.yaml"))
+    assert run.returncode == 0, run.stderr
+    assert "rule on-sale: 0.0.1" in run.stderr
+    assert await ow.result("shop/price", {}) == {"body": "5 EUR"}
+    assert await ow.result("shop/folder") == {"folder": True}
+    assert await ow.result("shop/both") == {"body": "5 EUR"}
+    assert (await ow("GET", "/rules/on-sale")).json()["action"] == {"path": "guest/shop", "name": "price"}
+    assert (await ow.http.get("/api/guest/shop/price")).text == "5 EUR"
+    again = await dayfly(ow, "import", str(tmp_path / "manifest.yaml"))
+    assert again.returncode == 0, again.stderr
+
+
+async def test_the_properties_of_wsk(ow: Whisk, tmp_path: Path) -> None:
+    printed = await dayfly(ow, "env", "wsk")
+    assert printed.stdout == f"APIHOST={ow.site.url}\nAPIVERSION=v1\nAUTH={GUEST_KEY}\nNAMESPACE=_\n"
+    written = await dayfly(ow, "env", "wsk", "--write", WSK_CONFIG_FILE=str(tmp_path / "props"))
+    assert written.returncode == 0
+    assert (tmp_path / "props").read_text() == printed.stdout
+    assert (tmp_path / "props").stat().st_mode & 0o777 == 0o600
+
+
+async def dayfly(ow: Whisk, *arguments: str, **environ: str) -> Any:
+    command = [sys.executable, "-m", "dayfly", "--url", ow.site.url, *arguments]
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "AMOUNT": "5", **environ}
+    )
