@@ -81,9 +81,7 @@ def _told(error: e.DayflyError) -> tuple[int, str]:
     if isinstance(error, e.MethodNotAllowed):
         methods = error.hint.removeprefix("Allowed: ").rstrip(".").replace("OPTIONS, ", "")
         return 405, f"HTTP method not allowed, supported methods: {methods}"
-            "OPTIONS, ", ""
-        )
-    if isinstance(error, e.DayflyError) and error.status in _DEFAULTS:
+    if error.status in _DEFAULTS:
         return error.status, _DEFAULTS[error.status]
     return error.status, error.detail
 
