@@ -51,10 +51,12 @@ from .dialects.hook import Mount, View
 from .dialects.mounts import FUNCTIONS
 from .dialects.mounts import mounts as built_in
 from .errors import BadInput, Conflict, DayflyError
+from .events.attempt import Outcome
 from .events.eventing import Eventing
 from .events.forward import ForwardClock
 from .events.queue import AsyncQueue
-from .events.retry import of_profile
+from .events.retry import End, of_profile
+from .events.subscription import Subscription
 from .gateway import tls
 from .gateway.edge import Edge
 from .gateway.listener import Listener
@@ -67,6 +69,8 @@ from .model.instance import State
 from .model.package import Package
 from .model.trigger import Trigger
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
+from .observe.eventmetrics import EventMetrics
+from .observe.inputs import Inputs
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
 from .observe.recorder import Recorder
@@ -130,6 +134,7 @@ class Server:
         self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
         self.recorder = Recorder(self.store, self.clock)
         self.logs = LogStore(self.store, self.clock)
+        self.inputs = Inputs(self.store, self.clock, everything=settings.dev)
         self.events_clock = ForwardClock(self.clock) if settings.dev else self.clock
         self.queue = AsyncQueue(self.store, self.events_clock)
         self.packages = PackageStore(data / "packages")
@@ -150,6 +155,7 @@ class Server:
         self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds(), token=self._instance_token)
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
+        self.dispatcher.keep = self.inputs.keep
         parts = {mount.dialect.profile.name: mount.dialect.parts for mount in self._mounts}
         self.workflows = self.dispatcher.workflows = Workflows(
             self.store,
@@ -170,12 +176,13 @@ class Server:
             allow_targets=settings.allow_targets,
             housekeeping=self.clock,
             shapes={name: shape for mount in self._mounts for name, shape in mount.dialect.shapes.items()},
+            on_end=self._delivered,
         )
         self.sources = Runner(
             self.eventing.brokers.emit,
             self.eventing.brokers.checkpoint,
             self.secrets.find,
-            self.clock,
+            self.events_clock,
             lead=self._lead,
             prewarm=self._prewarm,
         )
@@ -208,6 +215,10 @@ class Server:
         self._healthy = False
         self._reopening: asyncio.Future[None] | None = None
 
+    def _delivered(self, subscription: Subscription, outcome: Outcome) -> None:
+        state = outcome.verdict.state if isinstance(outcome.verdict, End) else "retried"
+        self.event_metrics.ended(subscription.namespace, subscription.lane, state)
+
     def _metrics(self) -> Metrics:
         metrics = Metrics()
         self.recorder.observe(CallMetrics(metrics).observe)
@@ -217,6 +228,9 @@ class Server:
             instances=lambda: dict.fromkeys(map(str, State), 0) | Counter(str(info.state) for info in self.pool.infos()),
             queue_depth=lambda: self.queue.waiting,
             dropped=lambda: {"invocations": self.recorder.dropped, "logs": self.logs.dropped},
+        )
+        self.event_metrics = EventMetrics(
+            metrics, self.events_clock, accepted=lambda: self.eventing.brokers.accepted, lags=lambda: self.queue.lags
         )
         return metrics
 
@@ -283,6 +297,7 @@ class Server:
         await self.keys.load()
         await self.recorder.open()
         await self.logs.open()
+        await self.inputs.open()
         await asyncio.to_thread(self.packages.open)
         await self.sandbox.open()
         adopted = await self.pool.adopt(self._claim)
@@ -384,6 +399,7 @@ class Server:
         await self.sandbox.close()
         self.keys.close()
         self.logs.close()
+        self.inputs.close()
         self.recorder.close()
         await self.store.close()
         self._lock.close()
@@ -459,6 +475,7 @@ class Server:
 
     def _namespace_gone(self, namespace: str) -> None:
         self.documents.forget(namespace)
+        self.eventing.catalog.forget(namespace)
         self.secrets.forget(namespace)
         self.keys.forget(namespace)
 

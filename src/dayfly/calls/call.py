@@ -15,7 +15,7 @@ import msgspec
 
 from ..actions import Invoke
 from ..errors import BadResponse, Cancelled, DayflyError, InstanceDied, TimedOut, Unavailable
-from ..model.call import FunctionError, Invocation, Result, Status, Timings
+from ..model.call import FunctionError, Invocation, Mode, Result, Status, Timings
 from ..model.function import Flavour, Revision
 from ..model.profile import Profile
 from ..sandbox.port import ResponseHead
@@ -65,6 +65,7 @@ class Call:
         "started",
         "timings",
         "usage",
+        "whole",
     )
 
     def __init__(
@@ -80,7 +81,7 @@ class Call:
         self.instance: Instance | None = None
         self.timings = _NONE
         self.usage = (0, 0)  # cpu_us, rss_kb
-        self._body_done = body_done
+        self._body_done = self.whole = body_done  # whole: the body came with the call
         self._upload: list[bytes] | None = None
         self._drained: Callable[[], None] | None = None
         self._http_status = 0
@@ -353,6 +354,8 @@ class Call:
 
     def _record(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
         invoke = self.invoke
+        if invoke.mode is Mode.SYNC and self.whole:
+            self.dispatcher.keep(invoke, status)
         instance = self.instance
         revision = self.revision
         cpu_us, peak_kb = self.usage

@@ -67,6 +67,7 @@ class Dispatcher:
         self.pool = pool
         self.record = record
         self.clock = clock
+        self.keep: Callable[[Invoke, Status], None] = lambda _invoke, _status: None  # inputs of synchronous calls
         self.active: dict[str, Call] = {}  # by invocation id
         self._sweeper: Timer | None = None
         self.workflows: Compositions | None = None  # who runs functions that are made of others

@@ -67,6 +67,12 @@ class Catalog:
             self._swap(kind, namespace, name, msgspec.json.decode(body, type=KINDS[kind]))
         self._store.subscribe(self._hear)
 
+    def forget(self, namespace: str) -> None:
+        """The namespace is gone, and its rows with it."""
+        for kind, nouns in self._nouns.items():
+            for space, name in [key for key in nouns if key[0] == namespace]:
+                self._swap(kind, space, name, None)
+
     # --- looking up, in memory --------------------------------------------------------------------------------------
 
     def broker(self, namespace: str, name: str) -> Broker:

@@ -16,7 +16,7 @@ from ..model.trigger import SourceHealth
 from .broker import Brokers
 from .catalog import Catalog, Noun, lanes_of
 from .courier import Courier, Fetch, FlavourOf, PolicyOf, Run
-from .delivery import Delivery
+from .delivery import Delivery, OnEnd
 from .fetch import Fetcher
 from .forward import ForwardClock
 from .items import queue_lane, trigger_lane
@@ -51,6 +51,7 @@ class Eventing:
         allow_targets: Iterable[str] = (),
         fetch: Fetch | None = None,
         housekeeping: Clock | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         store = queue.store
         self._house = housekeeping or clock
@@ -61,7 +62,7 @@ class Eventing:
         courier = Courier(self.router, run, policy_of, flavour_of, fetch or self.fetcher.post, clock, random.random)
         self.subscriptions = Subscriptions(self.catalog)
         self.queue = queue
-        self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find, housekeeping=self._house)
+        self.delivery = Delivery(queue, courier.attempt, self.subscriptions.find, housekeeping=self._house, on_end=on_end)
         self.brokers = Brokers(store, queue, self.router, clock)
         self.queues = Queues(store, queue, self.router, clock)
         self.letters = Letters(queue, self.brokers, self.router)

@@ -125,6 +125,7 @@ class AsyncQueue:
         self._max_bytes = max_bytes
         self._bytes = 0  # at most this much waits; made exact by `tidy` and before anybody is refused
         self.writing = 0  # transactions under way
+        self.lags: dict[tuple[str, str], tuple[int, float]] = {}  # (namespace, lane) -> items that wait, first due; by `tidy`
         self.waiting = 0  # items, as `tidy` counted them last: for a metric
         self._worker: Worker | None = None
 
@@ -310,7 +311,9 @@ class AsyncQueue:
         """Forget what has been kept long enough, or is too much, in small bites. Called every few seconds by the delivery."""
         now = self.clock.now()
         sums = await self._measure()
-        self.waiting = await self.depth()
+        lags = await self.store.fetch("queue_lags")
+        self.lags = {(namespace, lane): (count, due) for namespace, lane, count, due in lags}
+        self.waiting = sum(count for count, _ in self.lags.values())
         statements: list[Statement] = [
             _forget(State.DONE, now - KEEP_ENDED_S),
             _forget(State.CANCELLED, now - KEEP_ENDED_S),

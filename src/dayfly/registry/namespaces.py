@@ -67,6 +67,10 @@ class Namespaces:
         await self._store.commit(
             ("secrets_delete", {"namespace": name}),
             ("documents_delete", {"namespace": name}),
+            ("catalog_forget", {"namespace": name}),
+            ("checkpoints_forget", {"namespace": name}),
+            ("queue_forget_namespace", {"namespace": name}),
+            ("events_forget_namespace", {"namespace": name}),
             ("namespace_delete", {"name": name}),
             notes=[("namespace", name)],
         )

@@ -78,3 +78,15 @@ DELETE FROM events WHERE namespace = :namespace AND channel = :channel AND seq <
 DELETE FROM events WHERE namespace = :namespace AND channel = :channel AND NOT EXISTS (
     SELECT 1 FROM queue WHERE queue.event = events.seq AND queue.state IN ('queued', 'leased', 'blocked', 'dead')
 );
+
+-- name: catalog_forget
+DELETE FROM catalog WHERE namespace = :namespace;
+
+-- name: checkpoints_forget
+DELETE FROM checkpoints WHERE namespace = :namespace;
+
+-- name: queue_forget_namespace
+DELETE FROM queue WHERE namespace = :namespace;
+
+-- name: events_forget_namespace
+DELETE FROM events WHERE namespace = :namespace;

@@ -243,3 +243,7 @@ UPDATE queue SET state = 'queued', lease = '', due = :now WHERE id = :id AND sta
 
 -- name: queue_states
 SELECT state, count(*) FROM queue GROUP BY state;
+
+-- name: queue_lags
+-- Answered by queue_due alone.
+SELECT namespace, lane, count(*), min(due) FROM queue WHERE state = 'queued' GROUP BY namespace, lane;

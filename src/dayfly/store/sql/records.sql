@@ -48,3 +48,14 @@ SELECT coalesce(sum(requests), 0), coalesce(sum(billed_ms), 0), coalesce(sum(mb_
        coalesce(sum(errors), 0), coalesce(sum(cold_starts), 0)
 FROM usage
 WHERE namespace = :namespace AND (:function = '' OR function = :function) AND hour >= :first AND hour < :end;
+
+-- name: inputs_last
+SELECT coalesce(max(seq), 0) FROM inputs;
+
+-- name: inputs_put
+INSERT INTO inputs (seq, id, body) VALUES (:seq, :id, :body);
+
+-- name: inputs_prune
+-- The oldest, when there is more than is kept.
+DELETE FROM inputs WHERE (SELECT value FROM sums WHERE name = 'input_bytes') > :keep
+AND seq IN (SELECT seq FROM inputs ORDER BY seq LIMIT :bite);
