@@ -34,6 +34,17 @@ fi
 if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then # tests of these back ends skip where they cannot be had
   (need "command -v bwrap" bubblewrap) || true
   (need "command -v crun" crun) || true
+  # Servers that tests of event sources start themselves; Debian's packages must not start theirs.
+  servers() {
+    local path=$PATH:/usr/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
+    PATH=$path command -v redis-server && PATH=$path command -v nats-server && PATH=$path command -v mosquitto && PATH=$path command -v initdb
+  }
+  if ! servers >/dev/null; then
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && trap 'rm -f /usr/sbin/policy-rc.d' EXIT; }
+    (need servers redis-server nats-server mosquitto postgresql) || true
+    [ -z "$(trap -p EXIT)" ] || { rm -f "$policy"; trap - EXIT; }
+  fi
 fi
 
 # Foreign clients that tests call the dialects with.

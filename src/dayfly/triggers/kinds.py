@@ -28,6 +28,12 @@ class Kind(Struct, frozen=True):
 KINDS: Final[dict[str, Kind]] = {
     "timer": Kind("timers.source"),
     "webhook": Kind("webhooks.source"),
+    "files": Kind("files.source"),
+    "redis": Kind("redis.source", extra="redis"),
+    "nats": Kind("nats.source", extra="nats"),
+    "mqtt": Kind("mqtt.source", extra="mqtt"),
+    "postgres": Kind("postgres.source", extra="postgres"),
+    "kafka": Kind("kafka.source", extra="kafka"),
 }
 
 

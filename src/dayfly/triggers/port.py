@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from ..clock import Clock
@@ -27,8 +28,9 @@ from ..errors import DayflyError, Throttled
 from ..model.event import Event
 from ..model.trigger import Trigger
 
+STOP_AGAIN: Final = 10.0  # seconds
+STOP_GRACE: Final = 5.0  # seconds
 MAX_BATCH: Final = 100  # events that a source reads in one go
-MAX_DATA: Final = 1 << 20  # bytes of one message from a foreign system
 
 
 class SourceFailed(DayflyError):
@@ -83,9 +85,9 @@ class Loop:
         self._task = asyncio.create_task(self.run())
 
     async def stop(self) -> bytes | None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # again, should a library have swallowed it
+            await asyncio.wait({self._task}, timeout=STOP_AGAIN)
         return self.checkpoint
 
     async def wait(self) -> None:
@@ -94,6 +96,21 @@ class Loop:
 
     async def run(self) -> None:
         raise NotImplementedError
+
+    async def deliver(self, events: Sequence[Event], confirm: Callable[[], Awaitable[object]]) -> None:
+        """Emit, then tell the foreign system. A stop that falls in the middle waits for both, or events would come twice."""
+
+        async def both() -> None:
+            await self.emit(events)
+            await confirm()
+
+        task = asyncio.ensure_future(both())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task}, timeout=STOP_GRACE)
+            task.cancel()
+            raise
 
     async def emit(self, events: Sequence[Event], checkpoint: bytes | None = None) -> None:
         """Give events to the outlet; where too much waits for delivery already, wait until it takes them."""
@@ -107,5 +124,18 @@ class Loop:
             self.checkpoint = checkpoint
 
 
-Build = Callable[[Context, Struct], Source]
+def guessed(data: bytes) -> str:
+    """The content type of data that came without one."""
+    try:
+        msgspec.json.decode(data)
+        return "application/json"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        data.decode()
+        return "text/plain"
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+
+
 Emit = Callable[[str, str, Sequence[Event], bytes | None], Awaitable[object]]  # namespace, trigger, events, checkpoint

@@ -1,0 +1,105 @@
+"""One suite over all sources that read from another server: each against the real one, started here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import Foreign, Mosquitto, NatsServer, PostgresServer, RedisServer, texts
+from tests.support.sources import Sourced
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=[RedisServer, NatsServer, Mosquitto, PostgresServer], ids=lambda server: server.kind)
+async def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Foreign]:
+    server: Foreign = request.param(tmp_path)
+    await server.start()
+    try:
+        await server.prepare()
+        yield server
+    finally:
+        await server.stop()
+        server.clean()
+
+
+async def arrived(world: Sourced, count: int) -> list[str]:
+    """What is on disk, once there are so many different ones."""
+    while len(set(found := await texts(world))) < count:
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def test_what_is_put_in_there_arrives_here_once_and_in_order(foreign: Foreign) -> None:
+    async with Sourced() as world:
+        await world.trigger(foreign.kind, **foreign.settings())
+        await world.running()
+        sent = [str(number) for number in range(30)]
+        await foreign.put(sent)
+        assert await arrived(world, 30) == sent
+        await world.until(lambda: len(world.calls) == 30)
+        event = world.events[0]
+        assert event.source == "/namespaces/default/triggers/t"
+        assert event.data == b'{"text":"0"}'
+
+
+async def test_it_waits_there_while_the_trigger_is_paused_or_no_server_runs(foreign: Foreign, tmp_path: Path) -> None:
+    async with Sourced(tmp_path / "db") as world:
+        await world.trigger(foreign.kind, **foreign.settings())
+        await world.running()
+        await foreign.put(["first"])
+        await arrived(world, 1)
+    await foreign.put(["second"])
+    async with Sourced(tmp_path / "db") as world:
+        await world.running()
+        assert await arrived(world, 2) == ["first", "second"]
+
+
+async def test_it_fails_visibly_while_the_other_server_is_away_and_goes_on_afterwards(foreign: Foreign) -> None:
+    async with Sourced() as world:
+        await world.trigger(foreign.kind, **foreign.settings())
+        await world.running()
+        await foreign.put(["before"])
+        await arrived(world, 1)
+        await foreign.stop()
+        await world.until(lambda: (health := world.runner.health("default", "t")) and health.state == "failing")
+        health = world.runner.health("default", "t")
+        assert health is not None
+        assert health.error
+        assert health.failures >= 1
+        await foreign.start()
+        await world.running()
+        await foreign.put(["after"])
+        assert set(await arrived(world, 2)) == {"before", "after"}
+
+
+async def test_nothing_is_lost_when_this_server_is_killed(foreign: Foreign, tmp_path: Path) -> None:
+    """Given a server that reads, when it is killed again and again in the middle, then everything arrives, most of it once."""
+    async with Sourced(tmp_path / "db") as world:
+        await world.trigger(foreign.kind, **foreign.settings())
+        await world.running()
+    chance = random.Random(7)
+    sent: list[str] = []
+    for _ in range(3):
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.source_victim", str(tmp_path / "db"), stdout=asyncio.subprocess.PIPE
+        )
+        assert victim.stdout is not None
+        assert await victim.stdout.readline() == b"running\n"
+        batch = [f"{len(sent) + number}" for number in range(60)]
+        sent += batch
+        putting = asyncio.ensure_future(foreign.put(batch))
+        await asyncio.sleep(chance.random() * 0.1)
+        victim.kill()
+        await victim.wait()
+        await putting
+    async with Sourced(tmp_path / "db") as world:
+        await world.running()
+        found = await arrived(world, len(sent))
+        assert set(found) == set(sent)
+        assert len(found) <= len(sent) + 3 * 100, "only what was under way at a kill comes twice"
