@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dayfly import actions as a
-from dayfly.errors import BadInput
+from dayfly.errors import BadInput, Forbidden
 from dayfly.scaler.prewarm import LEAST, MOST, lead_for
 from dayfly.testing.clock import FakeClock, settle
 from tests.support.sources import Sourced
@@ -155,6 +155,30 @@ async def test_wrong_settings_are_refused(settings: dict[str, object], message: 
         with pytest.raises(BadInput) as refused:
             await world.trigger("timer", **settings)
         assert message in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("redis", {"stream": "s", "url": "redis://:word@10.0.0.1"}),
+        ("nats", {"stream": "s", "token": "word"}),
+        ("nats", {"stream": "s", "servers": ["nats://u:word@h"]}),
+        ("mqtt", {"topics": ["t"], "password": "word"}),
+        ("postgres", {"mode": "listen", "channel": "c", "dsn": "postgresql://u:word@h/d"}),
+    ],
+)
+async def test_passwords_belong_into_secrets(kind: str, settings: dict[str, object]) -> None:
+    async with Sourced(clock=FakeClock(NOON)) as world:
+        with pytest.raises(BadInput, match="plain text") as refused:
+            await world.trigger(kind, **settings)
+        assert "dayfly secret set" in refused.value.hint
+
+
+async def test_sources_that_read_inside_are_not_for_tenants_who_do_not_trust_each_other(tmp_path: Path) -> None:
+    async with Sourced(clock=FakeClock(NOON), tenants=True) as world:
+        with pytest.raises(Forbidden):
+            await world.trigger("files", path=str(tmp_path))
+        await world.trigger("timer", schedule="@daily")
 
 
 async def test_there_is_no_such_source() -> None:

@@ -66,7 +66,8 @@ async def test_github_is_believed_and_its_push_calls_the_function() -> None:
 
 async def test_a_request_that_could_not_be_kept_may_be_sent_again() -> None:
     async with Sourced(clock=FakeClock(NOW)) as world:
-        await world.trigger("webhook", signature="github", secret=KEY)
+        world.secrets["github"] = KEY
+        await world.trigger("webhook", signature="github", secret="secret:github")
         await world.running()
         send = Sender(world)
         good = {"x_hub_signature_256": "sha256=" + mac(b"{}").hex(), "x_github_delivery": "d-1"}
@@ -84,7 +85,8 @@ async def test_a_request_that_could_not_be_kept_may_be_sent_again() -> None:
 
 async def test_slack_is_answered_its_challenge() -> None:
     async with Sourced(clock=FakeClock(NOW)) as world:
-        await world.trigger("webhook", signature="slack", secret=KEY)
+        world.secrets["slack"] = KEY
+        await world.trigger("webhook", signature="slack", secret="secret:slack")
         await world.running()
         body = b'{"type":"url_verification","challenge":"abc"}'
         signed = "v0=" + mac(b"v0:1800000000:" + body).hex()
@@ -184,14 +186,16 @@ def test_no_made_up_headers_get_in(scheme: str, headers: dict[str, str]) -> None
     [
         ({}, "`signature`"),
         ({"signature": "github"}, "at least 8 characters"),
-        ({"signature": "hmac", "secret": KEY}, "needs `header`"),
-        ({"signature": "hmac", "secret": KEY, "header": "x", "signed": "x"}, "must hold {body}"),
-        ({"signature": "hmac", "secret": KEY, "header": "x", "timestamp_header": "y"}, "proves nothing"),
+        ({"signature": "hmac", "secret": "secret:key"}, "needs `header`"),
+        ({"signature": "hmac", "secret": "secret:key", "header": "x", "signed": "x"}, "must hold {body}"),
+        ({"signature": "hmac", "secret": "secret:key", "header": "x", "timestamp_header": "y"}, "proves nothing"),
         ({"signature": "github", "secret": "secret:missing"}, "no secret 'missing'"),
+        ({"signature": "github", "secret": KEY}, "holds a secret in plain text"),
     ],
 )
 async def test_settings_that_would_not_protect_are_refused(settings: dict[str, Any], message: str) -> None:
     async with Sourced(clock=FakeClock(NOW)) as world:
+        world.secrets["key"] = KEY
         with pytest.raises(BadInput) as refused:
             await world.trigger("webhook", **settings)
         assert message in refused.value.detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,6 +11,17 @@ import click
 from .events import event_of
 from .options import Session, connected, output_option
 from .output import ago, note, print_data, print_list, print_one
+
+TELLING = (
+    "queue",
+    "schedule",
+    "signature",
+    "path",
+    "stream",
+    "topics",
+    "table",
+    "channel",
+)  # settings that name what a source reads
 
 
 @click.group()
@@ -54,13 +66,18 @@ def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     "create",
     epilog="\b\nExamples:\n  dayfly trigger create on-order --type order.placed --to ship\n"
     '  dayfly trigger create big --sql "vip = TRUE" --to queue:review\n'
-    "  dayfly trigger create nightly --source timer --set 'schedule=0 3 * * *' --to report\n"
+    "  dayfly trigger create nightly --cron '0 3 * * *' --timezone Europe/Berlin --to report\n"
+    "  dayfly trigger create push --source webhook --set signature=github --set secret=secret:github --to build\n"
     "  dayfly trigger create work --queue jobs --to worker --batch 10 --dead-letter queue:failed",
 )
 @click.argument("name")
 @click.option("--to", "target", required=True, metavar="TARGET", help="FUNCTION[@QUALIFIER], queue:NAME, broker:NAME or URL.")
 @click.option("--broker", default="", metavar="NAME", help="Broker whose events it takes; by default `default`.")
 @click.option("--queue", default="", metavar="NAME", help="Take messages from this queue instead.")
+@click.option(
+    "--cron", default="", metavar="SCHEDULE", help="At these times instead: cron, @daily, rate(5 minutes), at(TIME)..."
+)
+@click.option("--timezone", default="", metavar="ZONE", help="Of --cron; by default UTC.")
 @click.option("--source", default="", metavar="KIND", help="Take events from a source of its own instead.")
 @click.option("--set", "source_settings", multiple=True, metavar="NAME=VALUE", help="A setting of the source.")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; can be repeated.")
@@ -127,6 +144,12 @@ def _trigger(given: dict[str, Any]) -> dict[str, Any]:
     }
     if given["queue"]:
         body["source"] = {"kind": "queue", "settings": {"queue": given["queue"]}}
+    elif given["cron"]:
+        zone = {"timezone": given["timezone"]} if given["timezone"] else {}
+        body["source"] = {
+            "kind": "timer",
+            "settings": {"schedule": given["cron"], **zone, **settings(given["source_settings"])},
+        }
     elif given["source"]:
         body["source"] = {"kind": given["source"], "settings": settings(given["source_settings"])}
     else:
@@ -138,7 +161,8 @@ def _from(trigger: dict[str, Any]) -> str:
     source = trigger.get("source")
     if source is None:
         return f"broker:{trigger['broker']}"
-    return f"{source['kind']}:" + ",".join(str(value) for value in source["settings"].values())
+    telling = (source["settings"].get(name) for name in TELLING)
+    return f"{source['kind']}:" + next((str(value) for value in telling if value), "")
 
 
 def _to(target: dict[str, Any]) -> str:
@@ -189,12 +213,24 @@ def show_trigger(session: Session, name: str, output: str) -> None:
             ("Filters", lambda t: json.dumps(t["filters"]) if t["filters"] else ""),
             ("Delivery", lambda t: ", ".join(f"{k}={v}" for k, v in t["delivery"].items() if v not in (None, "", [], False))),
             ("State", lambda t: "paused" if t["paused"] else "on"),
+            ("Source", lambda _: _health(stats.get("source"))),
             ("Waiting", lambda _: stats["waiting"]),
             ("Oldest", lambda _: ago(stats["oldest"])),
             ("Running", lambda _: stats["running"]),
             ("Dead", lambda _: stats["dead"]),
         ),
     )
+
+
+def _health(source: dict[str, Any] | None) -> str:
+    """How the source of a trigger is, in a line; empty: it has none that runs."""
+    if source is None:
+        return ""
+    if source["state"] == "failing":
+        return f"failing, {source['failures']} times: {source['error']}"
+    if source.get("next"):
+        return f"{source['state']}, next at {datetime.fromtimestamp(source['next'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return str(source["state"])
 
 
 @trigger.command("pause", epilog="\b\nExamples:\n  dayfly trigger pause on-order")

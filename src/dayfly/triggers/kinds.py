@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,8 @@ from .port import Context, Source
 
 SECRET: Final = "secret:"  # a text that begins so in a setting stands for a secret of the namespace
 
+PRIVATE: Final = ("secret", "previous_secret", "password", "token")  # settings that are secrets
+
 Secrets = Callable[[str], str | None]  # the value of a secret by its name
 
 
@@ -23,17 +26,18 @@ class Kind(Struct, frozen=True):
 
     module: str
     extra: str = ""  # of the package, if it needs more than the base installation
+    inside: bool = False  # it reads the server's files, or connects to wherever the server can
 
 
 KINDS: Final[dict[str, Kind]] = {
     "timer": Kind("timers.source"),
     "webhook": Kind("webhooks.source"),
-    "files": Kind("files.source"),
-    "redis": Kind("redis.source", extra="redis"),
-    "nats": Kind("nats.source", extra="nats"),
-    "mqtt": Kind("mqtt.source", extra="mqtt"),
-    "postgres": Kind("postgres.source", extra="postgres"),
-    "kafka": Kind("kafka.source", extra="kafka"),
+    "files": Kind("files.source", inside=True),
+    "redis": Kind("redis.source", extra="redis", inside=True),
+    "nats": Kind("nats.source", extra="nats", inside=True),
+    "mqtt": Kind("mqtt.source", extra="mqtt", inside=True),
+    "postgres": Kind("postgres.source", extra="postgres", inside=True),
+    "kafka": Kind("kafka.source", extra="kafka", inside=True),
 }
 
 
@@ -47,6 +51,18 @@ def settings_of(trigger: Trigger, secrets: Secrets) -> Any:
     except (msgspec.ValidationError, ValueError) as error:
         fields = ", ".join(field.encode_name for field in msgspec.structs.fields(cls))
         raise BadInput(f"source {kind}: {error}", hint=f"Its settings: {fields}. See docs/triggers.md.") from None
+
+
+def keep_secret(settings: dict[str, Any]) -> None:
+    """Raises BadInput for a password that stands in the settings themselves: triggers are shown to who may look."""
+    for name, value in settings.items():
+        for text in value if isinstance(value, list) else [value]:
+            user = urlsplit(text).netloc.rpartition("@")[0] if isinstance(text, str) and "://" in text else ""
+            if (name in PRIVATE and text and not str(text).startswith(SECRET)) or ":" in user:
+                raise BadInput(
+                    f"the setting {name} holds a secret in plain text, which everybody who may look would see",
+                    hint=f"Keep it in a secret: dayfly secret set NAME, then {name}={SECRET}NAME",
+                )
 
 
 def make(context: Context, secrets: Secrets) -> Source:
