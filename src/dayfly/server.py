@@ -9,6 +9,7 @@ with it. One that is killed leaves its instances to the node process for half a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import fcntl
 import gc
@@ -99,6 +100,7 @@ from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
 
+PRIORITY = -10  # of the server's processor time, where it may: functions that take all they can get must not delay everybody's answers
 TIDY_EVERY = 1800.0  # seconds
 
 
@@ -540,6 +542,8 @@ async def _run(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     server = Server(settings)
     await server.open()
+    with contextlib.suppress(OSError):  # without root it is as important as any other process
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     where = f"{settings.scheme}://{settings.host}:{server.port}"
     log.info("Dayfly listens on %s", where)
     if server.token and not settings.token:
