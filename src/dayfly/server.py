@@ -100,7 +100,7 @@ from .workflows.engine import Workflows
 
 log = logging.getLogger("dayfly")
 
-PRIORITY = -10  # of the server's processor time, where it may: functions that take all they can get must not delay everybody's answers
+PRIORITY = -10  # of the event loop, where it may: a function that takes all the processor it can get must not delay all answers
 TIDY_EVERY = 1800.0  # seconds
 
 

@@ -254,7 +254,7 @@ async def test_12_processor_starvation(site: Site) -> None:
     """
     answers, priority = await findings(site, "starves", code)
     assert set(answers) <= {"EACCES", "EPERM"}
-    assert priority == 0
+    assert priority >= 0
 
 
 async def test_13_storms_on_disk_and_cache(site: Site, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def main() -> None:
             os.close(options.detach)
 
     os.umask(0o077)
-    os.setpriority(os.PRIO_PROCESS, 0, 0)  # not the server's, which instances would inherit
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # not the server's: instances inherit it
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.platform == "linux":  # instances whose zygote died become children of the agent, which buries them
