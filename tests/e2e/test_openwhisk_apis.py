@@ -137,3 +137,54 @@ async def dayfly(ow: Whisk, *arguments: str, **environ: str) -> Any:
     return await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "AMOUNT": "5", **environ}
     )
+
+
+async def test_alarms_go_off_by_the_platforms_timers(ow: Whisk) -> None:
+    await ow.action("tick", "def main(args):\n    return args\n")
+    await ow.put("/triggers/clock", parameters=[{"key": "zone", "value": "utc"}])
+    await ow.put("/rules/on-tick", trigger="/_/clock", action="/_/tick")
+    feed = "/api/v1/namespaces/whisk.system/actions/alarms/"
+
+    async def ask(kind: str, event: str, **args: Any) -> Any:
+        body = {"lifecycleEvent": event, "triggerName": "/_/clock", "authKey": GUEST_KEY, **args}
+        return (await ow.http.post(feed + kind + "?blocking=true", json=body)).json()["response"]
+
+    wrong = await ask("alarm", "CREATE")
+    assert (wrong["status"], wrong["result"]) == ("application error", {"error": "alarms trigger feed requires a cron expression"})
+    made = await ask("alarm", "CREATE", cron="* * * * * *", trigger_payload={"beat": 1})
+    assert made == {"status": "success", "success": True, "result": {"status": "active"}}
+    async with asyncio.timeout(30):
+        while not (found := (await ow("GET", "/activations?name=tick")).json()):
+            await asyncio.sleep(0.1)
+    assert (await ow.activation(found[-1]["activationId"]))["response"]["result"] == {"zone": "utc", "beat": 1}
+    assert (await ask("alarm", "READ"))["result"]["config"] == {"cron": "* * * * * *", "trigger_payload": {"beat": 1}}
+    triggers = "/v1/namespaces/guest/triggers"
+    assert len((await ow.site.http.get(triggers)).json()["items"]) == 1
+    await ask("alarm", "PAUSE")
+    assert (await ow.site.http.get(triggers)).json()["items"] == []
+    for kind, more in (("interval", {"minutes": 5}), ("once", {"date": "2100-01-01T00:00:00.000Z"})):
+        assert (await ask(kind, "UPDATE", **more))["success"] is True
+        [trigger] = (await ow.site.http.get(triggers)).json()["items"]
+        assert trigger["source"]["kind"] == "timer"
+    await ow("POST", "/rules/on-tick", json={"status": "inactive"})
+    assert (await ow.site.http.get(triggers)).json()["items"] == []
+    await ow("POST", "/rules/on-tick", json={"status": "active"})
+    assert len((await ow.site.http.get(triggers)).json()["items"]) == 1
+    await ow("DELETE", "/triggers/clock")
+    assert (await ow.site.http.get(triggers)).json()["items"] == []
+    shown = (await ow.http.get("/api/v1/namespaces/whisk.system/packages/alarms")).json()
+    assert ([f["name"] for f in shown["feeds"]], shown["actions"]) == (["alarm", "interval", "once"], [])
+
+
+async def test_an_annotation_asks_for_retries_and_a_dead_letter(ow: Whisk) -> None:
+    await ow.action("bury", "def main(args):\n    return args\n")
+    retry = [{"key": "async-retry", "value": {"attempts": 2, "deadLetter": "bury"}}]
+    await ow.action("fails", "def main(args):\n    return 5\n", annotations=retry)
+    asked = await ow.invoke("fails", {"n": 1}, blocking="false")
+    assert asked.status_code == 202
+    async with asyncio.timeout(40):
+        while not (found := (await ow("GET", "/activations?name=bury")).json()):
+            await asyncio.sleep(0.1)
+    assert (await ow.activation(found[0]["activationId"]))["response"]["result"]["n"] == 1
+    refused = await ow("PUT", "/actions/fails?overwrite=true", json={"annotations": [{"key": "async-retry", "value": 5}]})
+    assert refused.status_code == 400

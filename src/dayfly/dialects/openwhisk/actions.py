@@ -15,6 +15,7 @@ import msgspec
 
 from ... import actions as a
 from ...errors import Conflict, Forbidden, NotFound
+from ...model.delivery import Destination
 from ...model.document import Document
 from ...model.function import Config
 from ..hook import Do, Head, Params, Reply, View
@@ -24,6 +25,7 @@ from .faults import CONFLICT, EXISTS, MALFORMED, NONCONFORMING, Rejected, answer
 from .profile import BLACKBOX, KINDS, LIMITS, PROFILE, SEQUENCE, kind_of
 from .users import User, space, user
 
+RETRY = "async-retry"  # annotation: ours, not OpenWhisk's
 TOO_LONG = "Too many actions in the sequence."
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?\Z")
 # OpenWhisk's Node images bring one package, its own client. Here it is installed for the actions that use it, once for all of them.
@@ -66,7 +68,29 @@ class Actions:
                 )
             )
         document = await put_document(do, namespace, en.ACTION, name, made, before)
+        await self._retries(namespace, name, made, old, do)
         return answer(head, await self._shown(document, do, code=True))
+
+    async def _retries(self, namespace: str, name: str, made: dict[str, Any], old: dict[str, Any] | None, do: Do) -> None:
+        """What the annotation `async-retry` asks for: {"attempts", "maxAge" (seconds), "deadLetter": name of an action}."""
+        wanted = en.value_of(made["annotations"], RETRY)
+        if not wanted:
+            if old is not None and en.value_of(old["annotations"], RETRY):
+                with contextlib.suppress(NotFound):
+                    await do(a.DeleteAsyncConfig(namespace=space(namespace), function=name))
+            return
+        letter = wanted.get("deadLetter") if isinstance(wanted, dict) else None
+        if not isinstance(wanted, dict) or not isinstance(letter, str | None):
+            raise Rejected(400, f"{MALFORMED}annotation {RETRY} is not an object of attempts, maxAge and deadLetter")
+        await do(
+            a.PutAsyncConfig(
+                namespace=space(namespace),
+                function=name,
+                max_attempts=wanted.get("attempts"),
+                max_age_s=wanted.get("maxAge"),
+                dead_letter=Destination(kind="function", name=letter.strip("/").removeprefix("_/")) if letter else None,
+            )
+        )
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = self._named(head, params)

@@ -13,14 +13,22 @@ from ...errors import Forbidden
 from ...model.function import Config
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
+from .alarms import FEEDS, Alarms
 from .invoke import Calls
 from .profile import LIMITS, PROFILE, SYSTEM, kind_of
 from .users import space
 
-VERSION = "1"  # of the code below: another one is installed over it
+VERSION = "2"  # of the code below: another one is installed over it
 
 _LINES = "    lines = args.get('lines') or []\n    if isinstance(lines, str):\n        lines = lines.split('\\n')\n"
 PACKAGES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "alarms": (
+        "Alarms and periodic triggers",
+        {
+            name: (f"Fires a trigger: {name}", "def main(args):\n    return {'error': 'the platform does this'}\n")
+            for name in FEEDS
+        },
+    ),
     "utils": (
         "Building blocks that format and assemble data",
         {
@@ -88,12 +96,16 @@ PACKAGES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
 class System:
     """Calls of the system's own actions. They take the wide lane, since the catalog may have to be installed first."""
 
-    def __init__(self, view: View, calls: Calls) -> None:
+    def __init__(self, view: View, calls: Calls, alarms: Alarms) -> None:
         self._view = view
         self._calls = calls
+        self._alarms = alarms
 
     async def call(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         await install(self._view, do)
+        package, _, name = params["name"].partition("/")
+        if package == "alarms" and name in FEEDS:
+            return await self._alarms.feed(name, head, body, do)
         invoke = self._calls.decode(head, params, body)
         return self._calls.encode(head, invoke, await do(invoke))
 
@@ -146,6 +158,8 @@ async def _action(where: str, name: str, description: str, code: str, do: Do) ->
         )
     )
     body = _described(description) | {"publish": False, "parameters": [], "limits": limits}
+    if name.startswith("alarms/"):
+        body["annotations"].append({"key": "feed", "value": True})
     body["annotations"] += [{"key": "provide-api-key", "value": False}, {"key": "exec", "value": kind.name}]
     body["exec"] = {"kind": kind.name, "binary": False}
     await do(a.PutDocument(namespace=where, kind=en.ACTION, name=name, body=body))

@@ -5,8 +5,10 @@ Sources: common/scala/src/main/resources/application.conf, ansible/files/runtime
 
 from __future__ import annotations
 
+import os
 import sys
 
+import msgspec
 from msgspec import Struct
 
 from ...model.function import MiB
@@ -26,8 +28,11 @@ PROFILE = Profile(
 )
 
 
-class Limits(Struct, frozen=True, kw_only=True):
-    """What one may ask for. Times in milliseconds, memory and logs in MB, sizes in bytes."""
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one may ask for. Times in milliseconds, memory and logs in MB, sizes in bytes.
+
+    DAYFLY_OPENWHISK_LIMITS in the server's environment changes them: a JSON object of these members.
+    """
 
     timeout: tuple[int, int, int] = (100, 60_000, 300_000)  # least, default, most
     memory: tuple[int, int, int] = (128, 256, 512)
@@ -45,7 +50,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     fires_per_minute: int = 60_000
 
 
-LIMITS = Limits()
+LIMITS = msgspec.json.decode(os.environ.get("DAYFLY_OPENWHISK_LIMITS") or "{}", type=Limits)
 
 SYSTEM = "whisk.system"
 GUEST = "guest"

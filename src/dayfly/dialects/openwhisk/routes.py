@@ -8,6 +8,7 @@ from ...errors import DayflyError
 from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
 from .actions import Actions
 from .activations import Activations
+from .alarms import SHAPE, Alarms
 from .apis import Apis
 from .catalog import System
 from .info import Info
@@ -35,9 +36,10 @@ def dialect(view: View) -> Dialect:
     """The dialect, over what this cell knows."""
     calls, actions, activations, info = Calls(view), Actions(view), Activations(view), Info()
 
-    packages, triggers, rules, web = Packages(view), Triggers(view, calls), Rules(view), Web(calls)
+    alarms, packages, web = Alarms(view, calls), Packages(view), Web(calls)
+    triggers, rules = Triggers(view, calls, alarms), Rules(view, alarms)
 
-    apis, system = Apis(view, web), System(view, calls)
+    apis, system = Apis(view, web), System(view, calls, alarms)
 
     def route(method: str, path: str, handle: Handle, **options: Any) -> Route:
         return Route(method=method, path=path, handle=handle, **options)
@@ -106,4 +108,5 @@ def dialect(view: View) -> Dialect:
         fault=fault,
         authenticate=authenticate,
         parts=calls,
+        shapes={SHAPE: alarms.shape},
     )

@@ -18,6 +18,7 @@ from ...model.ids import new_id
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
 from .actions import elsewhere, ensure, page, put_document
+from .alarms import Alarms
 from .catalog import on_demand
 from .faults import EXISTS, MALFORMED, MISSING, Rejected, answer
 from .invoke import Calls
@@ -28,9 +29,10 @@ ACTIVE, INACTIVE = "active", "inactive"
 
 
 class Triggers:
-    def __init__(self, view: View, calls: Calls) -> None:
+    def __init__(self, view: View, calls: Calls, alarms: Alarms) -> None:
         self._view = view
         self._calls = calls
+        self._alarms = alarms
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
@@ -44,7 +46,7 @@ class Triggers:
         if feed is not None and not (isinstance(feed, str) and 1 <= len(feed.strip("/").split("/")) <= 3):
             raise Rejected(400, "Feed name is not valid")
         await ensure(namespace, do)
-        made["rules"] = before.body["rules"] if before else {}
+        made |= {key: before.body[key] for key in ("rules", "alarm") if before and key in before.body} or {"rules": {}}
         document = await put_document(do, namespace, en.TRIGGER, name, made, before)
         return answer(head, _trigger(document))
 
@@ -55,6 +57,9 @@ class Triggers:
     async def delete(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
         document = self._trigger(namespace, name)
+        if "alarm" in document.body:
+            for rule in document.body["rules"]:
+                await self._alarms.follow(do, document, rule, None)
         await do(a.DeleteDocument(namespace=space(namespace), kind=en.TRIGGER, name=name))
         return answer(head, _trigger(document))
 
@@ -113,8 +118,9 @@ class Triggers:
 
 
 class Rules:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, alarms: Alarms) -> None:
         self._view = view
+        self._alarms = alarms
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
@@ -201,7 +207,10 @@ class Rules:
         rules = {name: known for name, known in document.body["rules"].items() if name != rule}
         if link is not None:
             rules[rule] = link
-        await put_document(do, trigger["path"], en.TRIGGER, trigger["name"], document.body | {"rules": rules}, document)
+        body = document.body | {"rules": rules}
+        document = await put_document(do, trigger["path"], en.TRIGGER, trigger["name"], body, document)
+        if "alarm" in body:
+            await self._alarms.follow(do, document, rule, link)
 
     def _shown(self, document: Document) -> dict[str, Any]:
         body = document.body

@@ -19,7 +19,7 @@ from ..hook import Credentials, Head
 from .faults import NO_LOGIN, UNAUTHORIZED, Rejected
 from .profile import SYSTEM, WELL_KNOWN
 
-_SYSTEM_SPACE = "whisk-system"
+SYSTEM_SPACE = "whisk-system"
 
 
 class User(Struct, frozen=True):
@@ -40,12 +40,12 @@ class User(Struct, frozen=True):
 
 def space(namespace: str) -> str:
     """Where Dayfly keeps what belongs to a namespace. Only the system's has a name that Dayfly's rule does not allow."""
-    return _SYSTEM_SPACE if namespace == SYSTEM else namespace
+    return SYSTEM_SPACE if namespace == SYSTEM else namespace
 
 
 def namespace_of(where: str) -> str:
     """The other way round."""
-    return SYSTEM if where == _SYSTEM_SPACE else where
+    return SYSTEM if where == SYSTEM_SPACE else where
 
 
 def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:

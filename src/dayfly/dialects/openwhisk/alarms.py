@@ -1,0 +1,175 @@
+"""The feeds of `/whisk.system/alarms`: `alarm` (cron), `interval` and `once`, on the platform's timers.
+
+A feed action is called by the client, with what is to be done (`lifecycleEvent`) and for which trigger. A trigger with an alarm becomes
+one of the platform's triggers for each of its active rules: source a timer, target the rule's action.
+
+Protocol and parameters: docs/feeds.md of the project and the README of openwhisk-package-alarms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ... import actions as a
+from ...errors import DayflyError, NotFound
+from ...model.delivery import Delivered, Destination, Input
+from ...model.document import Document
+from ...model.function import Flavour
+from ...model.ids import new_id
+from ...model.trigger import Source
+from ..hook import Do, Head, Reply, View
+from . import entities as en
+from .faults import Rejected, answer
+from .invoke import Calls
+from .users import SYSTEM_SPACE, User, space, user
+
+FEEDS = ("alarm", "interval", "once")
+SHAPE = "openwhisk"
+
+
+class Alarms:
+    def __init__(self, view: View, calls: Calls) -> None:
+        self._view = view
+        self._calls = calls
+
+    async def feed(self, kind: str, head: Head, body: bytes, do: Do) -> Reply:
+        """A call of a feed action; what came of it is its answer, an error as well."""
+        who = user(head)
+        given = en.content(body)
+        try:
+            result = await self._perform(who, kind, given, do)
+        except (Rejected, NotFound) as error:
+            result = {"error": error.detail}
+        identifier = new_id()
+        failed = "error" in result
+        text = msgspec.json.encode(result).decode()
+        note = msgspec.json.encode({"path": f"whisk.system/alarms/{kind}", "space": SYSTEM_SPACE}).decode()
+        await do(a.Record(namespace=who.space, id=identifier, name=f"alarms/{kind}", answer=text, note=note))
+        asked = en.query(head)
+        headers = [("x-openwhisk-activation-id", identifier)]
+        if not en.flag(asked, "blocking"):
+            return answer(head, {"activationId": identifier}, 202, headers)
+        if en.flag(asked, "result"):
+            return answer(head, result, 502 if failed else 200, headers)
+        response = {"status": "application error" if failed else "success", "success": not failed, "result": result}
+        shown = {"activationId": identifier, "namespace": who.namespace, "name": kind, "response": response, "logs": []}
+        return answer(head, shown, 502 if failed else 200, headers)
+
+    async def _perform(self, who: User, kind: str, given: dict[str, Any], do: Do) -> dict[str, Any]:
+        namespace, name = en.qualified(given.get("triggerName"), who)
+        if not who.may(namespace):
+            raise en.forbidden(f"{namespace}/{name}")
+        trigger = self._view.document(space(namespace), en.TRIGGER, name)
+        event = given.get("lifecycleEvent")
+        if trigger is None:
+            if event == "DELETE":
+                return {"status": "deleted"}
+            raise Rejected(404, f"trigger /{namespace}/{name} does not exist")
+        alarm = trigger.body.get("alarm")
+        if event in ("CREATE", "UPDATE"):
+            alarm = {"feed": kind, "config": _config(given), "source": _source(kind, given), "paused": False}
+        elif event in ("PAUSE", "UNPAUSE", "DELETE", "READ"):
+            if alarm is None:
+                raise Rejected(404, f"trigger /{namespace}/{name} has no alarm")
+            if event == "READ":
+                return {"config": alarm["config"], "status": {"active": not alarm["paused"]}}
+            alarm = None if event == "DELETE" else alarm | {"paused": event == "PAUSE"}
+        else:
+            raise Rejected(400, f"there is no lifecycleEvent {event!r}")
+        body = {key: value for key, value in trigger.body.items() if key != "alarm"}
+        document: Document = await do(
+            a.PutDocument(
+                namespace=space(namespace),
+                kind=en.TRIGGER,
+                name=name,
+                body=body | ({"alarm": alarm} if alarm else {}),
+                expect=trigger.version,
+            )
+        )
+        for rule, link in document.body["rules"].items():
+            await self.follow(do, document, rule, link)
+        return {"status": "deleted" if alarm is None else "paused" if alarm["paused"] else "active"}
+
+    async def follow(self, do: Do, trigger: Document, rule: str, link: dict[str, Any] | None) -> None:
+        """Make the platform's trigger for a rule of this one what the rule says now; None: the rule is gone."""
+        where = trigger.namespace
+        name = "whisk-" + hashlib.sha256(f"{trigger.name}/{rule}".encode()).hexdigest()[:32]
+        alarm = trigger.body.get("alarm")
+        if alarm is None or link is None or link["status"] != "active" or alarm["paused"]:
+            with contextlib.suppress(NotFound):
+                await do(a.DeleteTrigger(namespace=where, name=name))
+            return
+        action = f"{link['action']['path']}/{link['action']['name']}"
+        namespace, _, rest = action.partition("/")
+        found = en.find_action(self._view, None, namespace, rest)
+        if found.space != where:
+            raise Rejected(400, f"An alarm leads to actions of its own namespace; '{action}' is not one.")
+        target = Destination(
+            kind="function", name=found.function, shape=SHAPE, extra={"action": action, "space": where, "trigger": trigger.name}
+        )
+        await do(
+            a.PutTrigger(
+                namespace=where,
+                name=name,
+                target=target,
+                source=Source(kind="timer", settings=alarm["source"]),
+                description=f"alarm of the OpenWhisk trigger {trigger.name}, rule {rule}",
+            )
+        )
+
+    def shape(self, to: Destination, events: Sequence[Delivered], batch: bool, flavour: Flavour) -> Input:
+        """What the action of a rule gets when its trigger's alarm goes off."""
+        namespace, _, name = to.extra["action"].partition("/")
+        trigger = self._view.document(to.extra["space"], en.TRIGGER, to.extra["trigger"])
+        own = en.parameters(trigger.body["parameters"]) if trigger is not None else {}
+        payload = msgspec.json.decode(events[0].event.data or b"{}")
+        args = own | (payload if isinstance(payload, dict) else {"payload": payload})
+        try:
+            bound = self._calls.find(None, namespace, name)
+        except DayflyError:  # gone: the call itself will tell
+            return Input(body=msgspec.json.encode(args))
+        return Input(body=self._calls.payload(bound, msgspec.json.encode(args), inside=True))
+
+
+def _config(given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in ("authKey", "lifecycleEvent", "triggerName")}
+
+
+def _source(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the timer. Raises Rejected in the words of the alarms package."""
+    settings: dict[str, Any] = {"data": given.get("trigger_payload", {}), "missed": "skip"}
+    for theirs, ours in (("startDate", "start"), ("stopDate", "end")):
+        if given.get(theirs) not in (None, ""):
+            settings[ours] = _moment(theirs, given[theirs])
+    if kind == "alarm":
+        if not isinstance(given.get("cron"), str) or not given["cron"].strip():
+            raise Rejected(400, "alarms trigger feed requires a cron expression")
+        return settings | {"schedule": given["cron"], "dialect": "cron", "timezone": given.get("timezone") or "UTC"}
+    if kind == "interval":
+        minutes = given.get("minutes")
+        if not str(minutes).isdecimal() or int(str(minutes)) < 1:
+            raise Rejected(400, "interval trigger feed requires the minutes parameter, a whole number of at least 1")
+        count = int(str(minutes))
+        return settings | {"schedule": f"rate({count} minute{'s' if count > 1 else ''})"}
+    if given.get("date") in (None, ""):
+        raise Rejected(400, "once trigger feed requires a date parameter")
+    return settings | {"schedule": f"at({_moment('date', given['date'])})"}
+
+
+def _moment(name: str, given: Any) -> str:
+    """A date as clients give it, ISO 8601 or milliseconds since the epoch, in the timer's form (UTC)."""
+    try:
+        if isinstance(given, str) and not given.isdecimal():
+            moment = datetime.fromisoformat(given)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        else:
+            moment = datetime.fromtimestamp(int(given) / 1000, UTC)
+    except (ValueError, OverflowError, OSError, TypeError):
+        raise Rejected(400, f"{name} parameter '{given}' is not a valid Date") from None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
