@@ -354,6 +354,8 @@ class Server:
         """Answer functions that call the platform, each as itself."""
         listening = await self.sandbox.services()
         if listening is None:
+            if self.settings.isolation == "namespace":
+                log.warning("functions have no network: `dayfly doctor` tells why")
             return
         before = self.listeners.pop(FUNCTIONS, None)
         if before is not None:

@@ -6,6 +6,7 @@ The hostile functions say what they saw, but what counts is what the world heard
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.attack import processes
 from tests.support.internet import (
     ADDRESS,
     ADDRESS6,
@@ -276,6 +278,33 @@ def test_a_list_is_of_one_function_alone(site: World) -> None:
     assert refused(attack(site, "second", to=[[PUBLIC, 443]])["to"])
 
 
+NODE_PROBE = """
+const net = require('net');
+const connect = ([host, port]) => new Promise((resolve) => {
+  const socket = net.connect({ host, port, timeout: 4000 });
+  socket.on('data', (data) => { resolve(String(data).trim()); socket.destroy(); });
+  socket.on('timeout', () => { resolve('refused: silent'); socket.destroy(); });
+  socket.on('error', (error) => resolve('refused: ' + error.code));
+});
+exports.handler = async (event) => Promise.all(event.to.map(connect));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is missing")
+def test_an_instance_that_was_started_ahead_of_need_gets_the_limits_of_its_function(site: World) -> None:
+    """Node waits in a sandbox before anybody knows for whom: what it may reach is set when that is known."""
+    node = {"runtime": "nodejs", "memory_mb": 128}
+    site.deploy("first", NODE_PROBE, **node)
+    assert site.call("first", {"to": [[OTHER, 443]]}) == [f"{OTHER} greets {ADDRESS}"]
+    waited(lambda: len(processes("node/main.cjs")) >= 2)
+    site.deploy("second", NODE_PROBE, network="allow", allow=["api.example.com:443"], **node)
+    found = site.call("second", {"to": [["api.example.com", 443], [OTHER, 443], [PUBLIC, 80], [METADATA, 80]]})
+    assert found[0] == f"{PUBLIC} greets {ADDRESS}"
+    assert refused(found[1:])
+    site.deploy("third", NODE_PROBE, network="none", **node)
+    assert refused(site.call("third", {"to": [[OTHER, 443], ["169.254.1.1", 80]]}))
+
+
 def test_mail_goes_through_a_provider(site: World) -> None:
     site.beyond.heard.clear()
     assert refused(attack(site, to=[[PUBLIC, 25]])["to"])
@@ -393,6 +422,18 @@ def test_a_token_ends_with_its_instance(site: World) -> None:
     assert site.call("caller", {"do": [["POST", "/fn/default/tells", {}, token]]})[0][0] == 200
     site.request("POST", "/v1/namespaces/default/functions/tells/recycle", {})
     assert site.call("caller", {"do": [["POST", "/fn/default/tells", {}, token]]})[0][0] == 401
+
+
+def test_a_node_that_dies_takes_no_network_with_it_for_good(site: World) -> None:
+    """The next one has a router of its own, and the server answers functions there."""
+    site.deploy("caller", CALLER)
+    site.deploy("probe", PROBE)
+    site.deploy("echo", "def handler(event, context):\n    return event\n")
+    (node,) = site.nodes()
+    os.kill(node, 9)
+    event = {"do": [["POST", "/fn/default/echo", {"a": 1}]]}
+    waited(lambda: site.request("POST", "/fn/default/caller", event) == (200, [[200, {"a": 1}]]))
+    assert site.call("probe", {"to": [[PUBLIC, 80]]})["to"] == [f"{PUBLIC} greets {ADDRESS}"]
 
 
 def on_machine(site: World, *command: str) -> str:

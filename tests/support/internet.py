@@ -241,7 +241,8 @@ class World:
 
     def deploy(self, name: str, source: str, namespace: str = "default", **config: Any) -> None:
         config = {"handler": "handler.handler", "memory_mb": 64, "timeout_s": 40.0, **config}
-        body = {"code": {"files": {"handler.py": source}}, "config": config}
+        file = "handler.js" if config.get("runtime") == "nodejs" else "handler.py"
+        body = {"code": {"files": {file: source}}, "config": config}
         status, answer = self.request("PUT", f"/v1/namespaces/{namespace}/functions/{name}", body)
         assert status in (200, 201), answer
 

@@ -212,7 +212,11 @@ class Agent:
             raise
         pair = self._pairs.get(spare.spec.id)
         if self._network is not None and pair is not None:
-            self._network.fit(pair, spec)
+            try:
+                self._network.fit(pair, spec)
+            except (OSError, ValueError):
+                spare.destroy()  # nobody can tell what it may reach
+                raise
             self._pairs[spec.id] = self._pairs.pop(spare.spec.id)
         del self._instances[spare.spec.id]
         self._owned[spec.id] = self._owned.pop(spare.spec.id)

@@ -131,8 +131,11 @@ class Resolver:
         except dns.exception.DNSException:
             return None
         addresses, seconds = _addresses(found)
-        if addresses:
-            self._network.learn(pair, name, addresses, seconds)
+        if addresses and self._find(pair.address) is pair:  # its instance may have gone meanwhile
+            try:
+                self._network.learn(pair, name, addresses, seconds)
+            except OSError:
+                return None
         return answer
 
 

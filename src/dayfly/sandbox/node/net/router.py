@@ -169,9 +169,7 @@ class Network:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             pair.namespace = new_namespace()
-            for which in ("all", "default"):
-                _sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
-            _sysctl("ipv6/conf/lo/disable_ipv6", 0)
+            _sysctl("ipv6/conf/default/disable_ipv6", 1)  # of what is made from now on: loopback keeps its ::1
             with Rtnetlink() as links:
                 links.add_pair("eth0", pair.interface, self._router)
                 own = socket.if_nametoindex("eth0")
