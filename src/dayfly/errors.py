@@ -9,6 +9,7 @@
     |   `-- BadPackage           422  an archive is damaged, hostile or empty
     |-- Unauthenticated          401
     |-- Forbidden                403
+    |   `-- QuotaExceeded        403  the namespace has all that it may have (quota, limit)
     |-- NotFound                 404
     |-- Conflict                 409  the thing exists, or changed under the caller
     |-- BuildFailed              422  dependencies or source do not build (file, line, log)
@@ -128,6 +129,12 @@ class Forbidden(DayflyError):
 
     status = 403
     kind = "forbidden"
+
+
+class QuotaExceeded(Forbidden):
+    """The namespace may not have more"""
+
+    kind = "quota-exceeded"
 
 
 class NotFound(DayflyError):

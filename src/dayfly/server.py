@@ -83,6 +83,7 @@ from .registry.deploy import Deployer
 from .registry.documents import Documents
 from .registry.functions import Functions
 from .registry.namespaces import Namespaces
+from .registry.quotas import Quotas
 from .registry.registry import Registry
 from .registry.secrets import Secrets
 from .registry.view import RegistryView
@@ -155,9 +156,12 @@ class Server:
         self.secrets = Secrets(self.store, self.registry, self.seal, self.clock, self._secret_changed)
         self.namespaces = Namespaces(self.store, self.registry, self.clock, self._namespace_gone)
         self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds(), token=self._instance_token)
+        self.quotas = Quotas(self.store, self.registry, self.clock, self._running, self.pool.fit)
+        self.pool.quotas = self.quotas.limits
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.dispatcher.keep = self.inputs.keep
+        self.dispatcher.quotas = self.quotas.limits
         parts = {mount.dialect.profile.name: mount.dialect.parts for mount in self._mounts}
         self.workflows = self.dispatcher.workflows = Workflows(
             self.store,
@@ -202,16 +206,21 @@ class Server:
             lambda revision: warm(self.pool, revision),
             self._reach,
             self.clock,
+            self.quotas,
         )
         self.functions = Functions(self.store, self.registry, self.deployer, self._recycle, self._reach, self.clock)
         authority = Authority(self._invoke_policy)
         self.audit = Audit(self.store, self.clock)
         personal: dict[type, Any] = {a.CreateToken: self.keys.create_token}
-        self.platform = Platform(self._performers(), [authority.guard, self.audit.guard], personal)
+        self.platform = Platform(self._performers(), [self.quotas.guard, authority.guard, self.audit.guard], personal)
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
         self._admission = Admission(
-            self.dispatcher, self.queue.enqueue, nested(authority.check_call, self.dispatcher.active.values), self.clock
+            self.dispatcher,
+            self._accept,
+            nested(authority.check_call, self.dispatcher.active.values),
+            self.clock,
+            self.quotas.admit_request,
         )
         self.token = ""
         self.listeners: dict[str, Listener] = {}
@@ -277,6 +286,8 @@ class Server:
             a.ListKeys: keys.list,
             a.RevokeKey: keys.revoke,
             a.ReadAudit: self.audit.read,
+            a.SetQuota: self.quotas.set,
+            a.GetQuota: self.quotas.get,
             a.PutDocument: documents.put,
             a.GetDocument: documents.get,
             a.ListDocuments: documents.list,
@@ -297,6 +308,7 @@ class Server:
         signing = bytes.fromhex(await self.secrets.own("signing", lambda: new_key().hex()))
         self.keyring.signer = Signer(signing, now=self.clock.now, holds=self.keyring.holds, runs=self._runs)
         await self.documents.load()
+        await self.quotas.load()
         await self.keys.load()
         await self.recorder.open()
         await self.logs.open()
@@ -463,6 +475,12 @@ class Server:
         group = self.pool.groups.get(revision)
         return group is not None and instance in group.instances
 
+    def _running(self, namespace: str) -> tuple[int, int, int]:
+        """Instances of a namespace, their memory in MiB, its calls under way."""
+        groups = [group for group in self.pool.groups.values() if group.revision.namespace == namespace]
+        memory = sum(len(group.instances) * group.config.memory_mb for group in groups)
+        return sum(len(group.instances) for group in groups), memory, self.dispatcher.running(namespace)
+
     def _invoke_policy(self, namespace: str, function: str) -> InvokePolicy | None:
         route = self.registry.find(namespace, function)
         return route.function.invoke_policy if route is not None else None
@@ -482,6 +500,7 @@ class Server:
         self.documents.forget(namespace)
         self.eventing.catalog.forget(namespace)
         self.secrets.forget(namespace)
+        self.quotas.forget(namespace)
         self.keys.forget(namespace)
 
     def _lead(self, trigger: Trigger) -> float:
@@ -514,6 +533,9 @@ class Server:
         route = self.registry.route(action.namespace, action.name)
         revision = self.registry.resolve(action.namespace, action.name, str(action.revision or route.function.latest))
         return await asyncio.to_thread(self.packages.read, revision.artifact.digest)
+
+    async def _accept(self, invoke: a.Invoke) -> str:
+        return await self.quotas.queueing(invoke.namespace, 1, partial(self.queue.enqueue, invoke))
 
     async def _put_package(self, action: a.PutPackage) -> Package:
         return await self.packages.put(action.data, action.filename)

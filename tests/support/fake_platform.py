@@ -17,6 +17,7 @@ from dayfly.model.identity import LOCAL, Identity, Key, NewKey, NewToken
 from dayfly.model.instance import InstanceInfo, State
 from dayfly.model.log import LogLine
 from dayfly.model.package import NamespaceInfo, Package, SecretInfo
+from dayfly.model.quota import Quota, QuotaInfo
 from dayfly.model.usage import Usage
 from tests.support.fake_events import FakeEvents
 
@@ -105,6 +106,12 @@ class FakePlatform(FakeEvents):
 
     def RotateSecretKey(self, action: a.RotateSecretKey) -> int:
         return len(self.secrets)
+
+    def SetQuota(self, action: a.SetQuota) -> QuotaInfo:
+        return QuotaInfo(namespace=action.namespace, quota=action.quota, used=Quota())
+
+    def GetQuota(self, action: a.GetQuota) -> QuotaInfo:
+        return QuotaInfo(namespace=action.namespace, quota=Quota(), used=Quota())
 
     def CreateToken(self, action: a.CreateToken) -> NewToken:
         return NewToken(token="dfs_x.y", expires=NOW + action.ttl_s)

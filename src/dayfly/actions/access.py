@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec import field
 
 from ..model.identity import EVERYWHERE, KeyKind, Role
+from ..model.quota import Quota
 from .base import Action
 
-__all__ = ["CreateKey", "CreateToken", "ListKeys", "ReadAudit", "RevokeKey", "RotateSecretKey"]
+__all__ = ["CreateKey", "CreateToken", "GetQuota", "ListKeys", "ReadAudit", "RevokeKey", "RotateSecretKey", "SetQuota"]
 
 
 class CreateKey(Action, frozen=True, kw_only=True):
@@ -50,3 +51,13 @@ class RevokeKey(Action, frozen=True, kw_only=True):
     """Let nobody in with this key any more, from now on. Who owns any namespace that it opens may do so. -> None"""
 
     id: str
+
+
+class SetQuota(Action, frozen=True, kw_only=True):
+    """Bound what a namespace may use. It is for who owns the whole server. -> model.quota.QuotaInfo"""
+
+    quota: Quota
+
+
+class GetQuota(Action, frozen=True, kw_only=True):
+    """What the namespace may use, and what it uses. -> model.quota.QuotaInfo"""

@@ -14,7 +14,7 @@ import msgspec
 from .. import actions as a
 from ..errors import DayflyError, Forbidden
 from ..model.function import Callers, InvokePolicy
-from ..model.identity import ANONYMOUS, LOCAL, STRANGER, Identity, Role
+from ..model.identity import ANONYMOUS, EVERYWHERE, LOCAL, STRANGER, Identity, Role
 from .gate import unknown
 
 Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
@@ -33,6 +33,7 @@ _READS = frozenset(
         a.GetInput,
         a.GetInvocation,
         a.GetQueue,
+        a.GetQuota,
         a.GetQueueStats,
         a.GetResult,
         a.GetRevision,
@@ -115,6 +116,7 @@ OWNS = frozenset(
         a.ReadAudit,
         a.RevokeKey,
         a.RotateSecretKey,
+        a.SetQuota,
     }
 )
 
@@ -132,6 +134,8 @@ def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     if kind is a.ListNamespaces:
         return any(kind in ROLES[role] for roles in identity.grants.values() for role in roles)
     namespaces = [action.owner or action.namespace if isinstance(action, a.Invoke) else action.namespace]
+    if isinstance(action, a.SetQuota):  # no tenant sets its own bounds
+        namespaces = [EVERYWHERE]
     if isinstance(action, a.CreateToken):  # nobody gives what they do not have
         mine: frozenset[type] = frozenset().union(*(ROLES[role] for role in identity.roles(action.namespace)))
         return kind in mine and bool(action.roles) and all(ROLES[role] <= mine for role in action.roles)

@@ -31,17 +31,22 @@ class Admission:
         accept: Callable[[Invoke], Awaitable[str]],
         check: Callable[[Invoke, Identity], None],
         clock: Clock,
+        rate: Callable[[str], None] = lambda namespace: None,
     ) -> None:
+        """`rate(namespace)` counts a request of a namespace with a quota, and raises Throttled."""
         self._dispatcher = dispatcher
         self._accept = accept
         self.check = check
         self._clock = clock
+        self._rate = rate
         self._once: OrderedDict[tuple[str, str, str], tuple[float, asyncio.Future[Result]]] = OrderedDict()
         self._once_bytes = 0
 
     def begin(self, invoke: Invoke, client: Client, identity: Identity, body_done: bool) -> Call | Run:
         """Start a synchronous call (see Dispatcher.begin)."""
         self.check(invoke, identity)
+        if self._dispatcher.quotas:
+            self._rate(invoke.namespace)
         return self._dispatcher.begin(invoke, client, body_done=body_done)
 
     def streams(self, invoke: Invoke) -> bool:
@@ -51,6 +56,8 @@ class Admission:
     async def enqueue(self, invoke: Invoke, identity: Identity) -> str:
         """Accept an asynchronous call: on disk when this returns its id. What is wrong with it is said now, not later."""
         self.check(invoke, identity)
+        if self._dispatcher.quotas:
+            self._rate(invoke.namespace)
         revision = self._dispatcher.routes.resolve(invoke.namespace, invoke.function, invoke.qualifier)
         if revision.config.flavour is Flavour.EVENT:
             event_body(invoke)
@@ -60,6 +67,8 @@ class Admission:
         """A synchronous call with an idempotency key: the second one with the same key gets the answer of the first, also
         while that is still under way. Answers are kept in memory for WINDOW seconds; failures of the platform are not."""
         self.check(invoke, identity)
+        if self._dispatcher.quotas:
+            self._rate(invoke.namespace)
         self._forget()
         key = (invoke.namespace, invoke.function, invoke.idempotency_key)
         kept = self._once.get(key)

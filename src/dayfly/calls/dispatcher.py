@@ -17,6 +17,7 @@ from ..model.call import Invocation, Result, Status, Timings
 from ..model.function import Flavour, Revision
 from ..model.ids import new_id
 from ..model.profile import Profile
+from ..model.quota import Quota
 from ..pool.pool import Pool
 from ..workflows.engine import Run
 from .body import event_body
@@ -69,6 +70,7 @@ class Dispatcher:
         self.clock = clock
         self.keep: Callable[[Invoke, Status], None] = lambda _invoke, _status: None  # inputs of synchronous calls
         self.active: dict[str, Call] = {}  # by invocation id
+        self.quotas: Mapping[str, Quota] = {}  # by namespace
         self._sweeper: Timer | None = None
         self.workflows: Compositions | None = None  # who runs functions that are made of others
 
@@ -92,6 +94,8 @@ class Dispatcher:
         try:
             if self.routes.reservations:
                 self._check_reserved(invoke)
+            if self.quotas:
+                self._check_quota(invoke.namespace)
             instance = group.acquire(call)
         except DayflyError as error:
             error.invocation = identifier
@@ -103,6 +107,24 @@ class Dispatcher:
         if self._sweeper is None:
             self._sweeper = self.clock.call_later(SWEEP, self._sweep)
         return call
+
+    def _check_quota(self, namespace: str) -> None:
+        quota = self.quotas.get(namespace)
+        if quota is None or not quota.concurrent_calls:
+            return
+        calls = self.running(namespace)
+        if calls > quota.concurrent_calls:  # this one is among them
+            raise Throttled(
+                f"the namespace {namespace} may have {quota.concurrent_calls} calls at the same time: its quota concurrent_calls",
+                hint="Try again later, or ask the operator of this server for more.",
+                retry_after=1.0,
+                quota="concurrent_calls",
+                limit=quota.concurrent_calls,
+            )
+
+    def running(self, namespace: str) -> int:
+        """Calls of a namespace that wait or run."""
+        return sum(call.invoke.namespace == namespace for call in self.active.values())
 
     def _check_reserved(self, invoke: Invoke) -> None:
         limit = self.routes.reservations.get((invoke.namespace, invoke.function))

@@ -59,7 +59,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "advance": ("events", "Put the time of a development server forward."),
     },
     "Tenants": {
-        "namespace": ("namespaces", "Create, list and remove namespaces."),
+        "namespace": ("namespaces", "Create, list, bound and remove namespaces."),
         "secret": ("secrets", "Set, list and remove secrets."),
         "key": ("keys", "Create, list and revoke keys."),
         "audit": ("audit", "Show who changed what, newest first."),

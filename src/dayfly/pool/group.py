@@ -197,7 +197,8 @@ class Group:
             if not self.pool.start(self):
                 if not self.instances:
                     self._refuse_all(
-                        Unavailable(
+                        self.pool.refusal
+                        or Unavailable(
                             "no room for one more instance: this machine's memory or instance limit is reached",
                             hint="Try again later, or give the server more room (see: dayfly status).",
                             retry_after=1.0,

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
 from ..clock import Clock
+from ..errors import DayflyError, Throttled
 from ..model.function import Isolation, Revision
 from ..model.ids import new_id
 from ..model.instance import InstanceInfo, State
+from ..model.quota import Quota
 from ..sandbox.port import BoxEvents, BoxSpec, Sandbox
 from .evict import Candidate, GreedyDual
 from .group import Group
@@ -57,6 +59,8 @@ class Pool:
         self._starting = 0
         self._start_queue: deque[tuple[Group, Instance]] = deque()
         self.evictor = GreedyDual()
+        self.quotas: Mapping[str, Quota] = {}  # by namespace
+        self.refusal: DayflyError | None = None  # why the last instance that was wanted could not be had, if a quota is why
         self._ending: set[asyncio.Task[None]] = set()
 
     def group(self, revision: Revision) -> Group:
@@ -168,7 +172,31 @@ class Pool:
             for instance in group.instances.values()
         )
 
+    def fit(self, namespace: str, group: Group | None = None) -> bool:
+        """Whether the namespace is within its quota, with one more instance of the group if that is given. While it is not, its
+        idle instances go, the longest idle one first."""
+        quota = self.quotas.get(namespace)
+        if quota is None:
+            return True
+        mine = [other for other in self.groups.values() if other.revision.namespace == namespace]
+        while True:
+            instances = sum(len(other.instances) for other in mine)
+            memory = sum(len(other.instances) * other.config.memory_mb for other in mine)
+            few = not quota.instances or instances + (group is not None) <= quota.instances
+            small = not quota.memory_mb or memory + (group.config.memory_mb if group is not None else 0) <= quota.memory_mb
+            if few and small:
+                return True
+            idle = [instance for other in mine if other is not group for instance in other.idle]
+            if not idle:
+                self.refusal = _over_quota(namespace, quota, instances, memory, few)
+                return False
+            oldest = min(idle, key=lambda instance: instance.idle_since)
+            oldest.group.retire(oldest)
+
     def _make_room(self, group: Group) -> bool:
+        self.refusal = None
+        if self.quotas and not self.fit(group.revision.namespace, group):
+            return False
         limits = self.limits
         full = self.instances >= limits.instances
         if not full and limits.memory_mb and self.instances * limits.instance_mb > 0.5 * limits.memory_mb:
@@ -227,3 +255,14 @@ class Pool:
         """Wait until everything that is being destroyed is gone."""
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _over_quota(namespace: str, quota: Quota, instances: int, memory: int, few: bool) -> Throttled:
+    name, limit, what = ("memory_mb", quota.memory_mb, "MiB of memory") if few else ("instances", quota.instances, "instances")
+    return Throttled(
+        f"the namespace {namespace} may have {limit} {what} in use, and it has {memory if few else instances}: its quota {name}",
+        hint="Try again later, or ask the operator of this server for more.",
+        retry_after=1.0,
+        quota=name,
+        limit=limit,
+    )

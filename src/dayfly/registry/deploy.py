@@ -23,7 +23,8 @@ from ..model.network import parse as parse_allowed
 from ..model.package import Package
 from ..model.profile import Profile
 from ..store.port import Note, Store
-from .registry import Registry, reachable
+from .quotas import Quotas
+from .registry import Registry, Route, reachable
 from .turns import Turns
 
 KEEP_REVISIONS = 100  # of a function; older ones that nothing points to are forgotten
@@ -58,6 +59,7 @@ class Deployer:
         warm: Callable[[Revision], Awaitable[None]],
         reach: Callable[[Revision, bool], None],
         clock: Clock,
+        quotas: Quotas,
     ) -> None:
         """`warm` starts one instance and returns when it is ready; `reach` tells which revisions traffic
         leads to, and which not any more."""
@@ -69,6 +71,7 @@ class Deployer:
         self._warm = warm
         self._reach = reach
         self._clock = clock
+        self._quotas = quotas
         self._turns = Turns()
         self.changes = Turns()  # of what is stored of a function: short, while a deploy is long
 
@@ -79,8 +82,9 @@ class Deployer:
         check_config(action.config, profile)
         self._require_namespace(action.namespace)
         self._require_secrets(action.namespace, list(action.config.secrets.values()))
-        async with self._turns.of(f"{action.namespace}/{action.name}"):
-            return await self._put(action)
+        with self._quotas.deploying(action.namespace, action.name):
+            async with self._turns.of(f"{action.namespace}/{action.name}"):
+                return await self._put(action)
 
     async def _put(self, action: PutFunction) -> Deployed:
         began = self._clock.monotonic()
@@ -106,15 +110,8 @@ class Deployer:
             )
         else:
             revision = known
-        moves = route is not None and action.publish and route.function.traffic != (Target(revision.number),)
-        if action.trial and not as_is and (known is None or moves):
-            try:
-                await self._warm(revision)
-            except DayflyError:
-                self._reach(revision, False)
-                raise
-        async with self.changes.of(f"{action.namespace}/{action.name}"):
-            function = await self._swap(action, revision)
+        with self._quotas.storing(action.namespace, revision.artifact):
+            function = await self._roll_out(action, revision, route, as_is)
         return Deployed(
             function=function,
             revision=revision,
@@ -122,6 +119,19 @@ class Deployer:
             build_ms=(self._clock.monotonic() - began) * 1000,
             build_log="\n".join(log)[-16384:],
         )
+
+    async def _roll_out(self, action: PutFunction, revision: Revision, route: Route | None, as_is: bool) -> Function:
+        """Try the revision, if any call will go there that does not go there now; then swap it in."""
+        known = route is not None and revision.number in route.revisions
+        moves = route is not None and action.publish and route.function.traffic != (Target(revision.number),)
+        if action.trial and not as_is and (not known or moves):
+            try:
+                await self._warm(revision)
+            except DayflyError:
+                self._reach(revision, False)
+                raise
+        async with self.changes.of(f"{action.namespace}/{action.name}"):
+            return await self._swap(action, revision)
 
     async def _swap(self, action: PutFunction, revision: Revision) -> Function:
         """Store the revision and send the traffic there. What else was changed during the build stays changed."""

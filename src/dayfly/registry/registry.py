@@ -140,9 +140,14 @@ class Registry:
         found = [route.function for (space, _), route in self._routes.items() if space == namespace]
         return sorted(found, key=lambda function: function.name)
 
-    def artifacts(self) -> list[Artifact]:
-        """What the revisions that are kept mount."""
-        return [revision.artifact for route in self._routes.values() for revision in route.revisions.values()]
+    def artifacts(self, namespace: str = "") -> list[Artifact]:
+        """What the revisions that are kept mount; of one namespace, if it is given."""
+        return [
+            revision.artifact
+            for (space, _), route in self._routes.items()
+            if not namespace or space == namespace
+            for revision in route.revisions.values()
+        ]
 
     def __len__(self) -> int:
         return len(self._routes)
