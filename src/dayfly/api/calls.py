@@ -20,6 +20,8 @@ from ..model.ids import new_id
 from ..model.profile import NATIVE
 from . import publish
 
+NO_WAIT = "queue;dur=0.000, cold;dur=0.000"
+
 
 def decode(head: Head, params: Params, body: bytes) -> Invoke:
     """The call a request asks for."""
@@ -81,10 +83,14 @@ def _seconds(fields: dict[bytes, bytes], name: bytes, most: float) -> float:
 def encode(_: Head, invoke: Invoke, result: Result) -> Reply:
     """The answer of a function (its head, if it streams)."""
     timings = result.timings
+    waited = (
+        f"queue;dur={timings.queue * 1000:.3f}, cold;dur={timings.cold * 1000:.3f}"
+        if timings.queue or timings.cold
+        else NO_WAIT
+    )
     lines = (
         f"dayfly-invocation-id: {result.invocation}\r\ndayfly-cold: {'true' if result.cold else 'false'}\r\n"
-        f"dayfly-revision: {result.revision}\r\nserver-timing: queue;dur={timings.queue * 1000:.3f}, "
-        f"cold;dur={timings.cold * 1000:.3f}, run;dur={timings.run * 1000:.3f}\r\n"
+        f"dayfly-revision: {result.revision}\r\nserver-timing: {waited}, run;dur={timings.run * 1000:.3f}\r\n"
     )
     if result.error is not None:
         headers = [("content-type", "application/json"), ("dayfly-error", "function")]

@@ -131,7 +131,8 @@ class Call:
         if self.revision.config.flavour is Flavour.EVENT and not (
             invoke.trace_parent or invoke.client or invoke.cause or invoke.depth
         ):
-            return b'{"id":"%b","deadline":%.3f,"attempt":%d}' % (invoke.invocation.encode(), until, invoke.attempt)
+            # A deadline in milliseconds is a whole number to format, and the same number to whoever reads it.
+            return b'{"id":"%b","deadline":%de-3,"attempt":%d}' % (invoke.invocation.encode(), until * 1000, invoke.attempt)
         head: dict[str, object] = {"id": invoke.invocation, "deadline": until, "attempt": invoke.attempt}
         if self.revision.config.flavour is Flavour.HTTP:
             http = invoke.http
@@ -359,6 +360,7 @@ class Call:
         instance = self.instance
         revision = self.revision
         cpu_us, peak_kb = self.usage
+        profile = self.dispatcher.routes.profile(revision.profile)
         self.dispatcher.record(
             Invocation(
                 invoke.invocation,
@@ -379,8 +381,8 @@ class Call:
                 invoke.attempt,
                 http_status,
                 kind,
-                message[:1024],
-                kept_answer(self._answer, self.dispatcher.routes.profile(revision.profile)),
+                message[:1024] if message else "",
+                kept_answer(self._answer, profile) if profile.keep_answers else "",
                 invoke.note,
             )
         )

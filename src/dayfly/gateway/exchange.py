@@ -40,7 +40,6 @@ class Exchange:
         "_counted",
         "_early",
         "_head_sent",
-        "_identity",
         "_invoke",
         "_size",
         "_timer",
@@ -48,6 +47,7 @@ class Exchange:
         "complete",
         "current",
         "head",
+        "identity",
         "keep_alive",
         "limit",
         "match",
@@ -71,7 +71,7 @@ class Exchange:
         self._counted = 0  # bytes that count among `edge.collected`
         self._call: CallHandle | None = None
         self._invoke: Invoke | None = None
-        self._identity: Identity | None = None
+        self.identity: Identity | None = None
         self._chunked = False
         self._head_sent = False
         self._timer: asyncio.TimerHandle | None = None  # how long the client wants to wait
@@ -86,15 +86,15 @@ class Exchange:
             streams = self.match.route.streams and (chunked or length > self.protocol.edge.limits.buffered_body)
             if streams or self.match.mount.dialect.authenticate is None:  # who signs a request signs its body, too
                 self._identify(None)
-            unknown = self._identity is not None and not self._identity.id
+            unknown = self.identity is not None and not self.identity.id
             if streams or (unknown and self.match.route.streams):
                 invoke = self._decode(b"")
-                assert self._identity is not None
+                assert self.identity is not None
                 dispatch = self.protocol.edge.dispatch
-                dispatch.check(invoke, self._identity)  # nobody unknown makes us read a body
+                dispatch.check(invoke, self.identity)  # nobody unknown makes us read a body
                 if streams and invoke.mode is Mode.SYNC and not invoke.idempotency_key and dispatch.streams(invoke):
                     self._invoke = invoke
-                    self._call = dispatch.begin(invoke, self, self._identity, False)
+                    self._call = dispatch.begin(invoke, self, self.identity, False)
         except DayflyError as error:
             self.on_failure(error)
             return False
@@ -108,7 +108,7 @@ class Exchange:
         )
 
     def _identify(self, body: bytes | None) -> None:
-        self._identity = self.head.identity = self.protocol.edge.identify_caller(self.match.mount, self.head, body)
+        self.identity = self.head.identity = self.protocol.edge.identify_caller(self.match.mount, self.head, body)
 
     def _decode(self, body: bytes) -> Invoke:
         decode = self.match.route.decode
@@ -179,22 +179,22 @@ class Exchange:
         self.complete = True
         dispatch = self.protocol.edge.dispatch
         try:
-            if self._identity is None:
+            if self.identity is None:
                 self._identify(body)
             decode = self.match.route.decode
             assert decode is not None
-            assert self._identity is not None
+            assert self.identity is not None
             invoke: Invoke = decode(self.head, self.match.params, body)
             if type(invoke) is not Invoke:
                 self.protocol.spawn(self._perform(invoke, self._identity))
                 return
             self._invoke = invoke
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
-                self._call = dispatch.begin(invoke, self, self._identity, True)
+                self._call = dispatch.begin(invoke, self, self.identity, True)
                 if invoke.wait_s and not self.answered:
                     self._timer = asyncio.get_running_loop().call_later(invoke.wait_s, self._waited, invoke)
             else:
-                self.protocol.spawn(self._slowly(invoke, self._identity))
+                self.protocol.spawn(self._slowly(invoke, self.identity))
         except DayflyError as error:
             self.on_failure(error)
         except Exception as error:  # a fault of ours must not take the connection's parser down

@@ -39,13 +39,14 @@ class _Known:
     """A head that came on this connection, and what it says. A head decides by itself how it is parsed, so the same bytes at the
     start of a message mean the same."""
 
-    __slots__ = ("head", "headers", "match", "raw", "size")
+    __slots__ = ("head", "headers", "identity", "match", "raw", "size")
 
     def __init__(self, raw: bytes, size: int, head: Head, headers: list[tuple[bytes, bytes]], match: Match) -> None:
         self.raw = raw
         self.size = size  # bytes of the whole request
         self.head = head
         self.headers = headers  # as they came: authentication takes some from `head`
+        self.identity = head.identity
         self.match = match
 
 
@@ -135,6 +136,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def _repeat(self, known: _Known, data: bytes) -> None:
         known.head.headers = known.headers
         exchange = Exchange(self, known.head, known.match, True, "1.1")
+        if not self.edge.asks_login:  # then only the head and the connection say who it is
+            exchange.identity = known.identity
         exchange.current = True
         self._exchanges.append(exchange)
         exchange.call(data[len(known.raw) :])
