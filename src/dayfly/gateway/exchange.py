@@ -186,7 +186,7 @@ class Exchange:
             assert self.identity is not None
             invoke: Invoke = decode(self.head, self.match.params, body)
             if type(invoke) is not Invoke:
-                self.protocol.spawn(self._perform(invoke, self._identity))
+                self.protocol.spawn(self._perform(invoke, self.identity))
                 return
             self._invoke = invoke
             if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
