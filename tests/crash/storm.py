@@ -141,7 +141,7 @@ def storm(folder: Path, *, kills: int, events: int, seed: int = 1, say: Any = la
     server = Process(folder / "data", allow_targets=("127.0.0.0/8",))
     server.start()
     try:
-        _prepare(server, sink)
+        prepare(server, sink)
         url = f"http://127.0.0.1:{server.port}/events/default"
         publishers = [Publisher(url, chr(ord("a") + i), events // PUBLISHERS) for i in range(PUBLISHERS)]
         for publisher in publishers:
@@ -170,7 +170,7 @@ def storm(folder: Path, *, kills: int, events: int, seed: int = 1, say: Any = la
             server.wait_gone()
 
 
-def _prepare(server: Process, sink: Sink) -> None:
+def prepare(server: Process, sink: Sink) -> None:
     server.deploy("work", WORK)
     server.api("PUT", "/brokers/worked", {})
     patient = {"max_attempts": 10_000, "delays_s": [0.05], "order_by": "partitionkey", "max_age_s": 86400}

@@ -31,6 +31,7 @@ from .subscription import Subscription
 OVERALL: Final = 128  # deliveries at the same time
 RENEW_EVERY: Final = 15.0  # seconds
 TIDY_EVERY: Final = 10.0  # seconds
+JUMP: Final = 5.0  # seconds between wall and monotonic clock that are a jump
 STORE_RETRY: Final = 1.0  # seconds until a store that refused is asked again
 CLAIM: Final = 1000  # items leased in one go
 
@@ -68,6 +69,7 @@ class Delivery:
         self._items: dict[tuple[str, int], asyncio.Task[None]] = {}  # (id, lease epoch) -> attempt under way
         self._stopped: set[str] = set()  # cancelled a moment ago
         self._timer: Timer | None = None
+        self._seen = (self._clock.now(), self._clock.monotonic())  # for jumps of the wall clock
         self._pumping = False
         self._running = False
         self._housekeeping: list[asyncio.Task[None]] = []
@@ -328,11 +330,25 @@ class Delivery:
             except DayflyError as error:
                 log.warning("housekeeping of the queue failed, trying again in %.0f s: %s", seconds, error)
 
+    async def _follow_clock(self) -> None:
+        """Where the wall clock has jumped, what waits for a moment waits as long as it would have, and leases last as long."""
+        now, elapsed = self._clock.now(), self._clock.monotonic()
+        before, self._seen = self._seen, (now, elapsed)
+        jump = (now - before[0]) - (elapsed - before[1])
+        if abs(jump) > JUMP:
+            log.warning("the clock has jumped by %.0f s", jump)
+            await self._store.commit(
+                ("queue_shift_due", {"jump": jump, "before": before[0]}), ("queue_shift_leases", {"jump": jump})
+            )
+            self._lanes.forget_due()
+            await self._survey()
+
     async def _renew(self) -> None:
         """Keep our leases, and take over those that nobody keeps."""
+        await self._follow_clock()
         now = self._clock.now()
         self._stopped.clear()
-        self._wake()  # the timer goes by elapsed time: should the wall clock have jumped, this finds what is due
+        self._wake()
         mine = [{"id": id, "epoch": epoch, "until": now + LEASE} for id, epoch in self._items]
         if mine:
             await self._store.commit(("queue_renew", mine))

@@ -66,6 +66,13 @@ class Lanes:
             self._schedule(lane)
         return lane
 
+    def forget_due(self) -> None:
+        """What is known of due times holds no more; hints follow."""
+        self._due.clear()
+        for lane in self._lanes.values():
+            if not lane.queued:
+                lane.due = NEVER
+
     def relimit(self, key: Key) -> None:
         """The lane's bound may have changed."""
         lane = self._lanes.get(key)

@@ -247,3 +247,9 @@ SELECT state, count(*) FROM queue GROUP BY state;
 -- name: queue_lags
 -- Answered by queue_due alone.
 SELECT namespace, lane, count(*), min(due) FROM queue WHERE state = 'queued' GROUP BY namespace, lane;
+
+-- name: queue_shift_due
+UPDATE queue SET due = due + :jump WHERE state = 'queued' AND due > :before;
+
+-- name: queue_shift_leases
+UPDATE queue SET lease_until = lease_until + :jump WHERE state = 'leased';
