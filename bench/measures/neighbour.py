@@ -94,12 +94,12 @@ ATTACKS = {
 
 
 def measure(run: Run) -> Iterator[Finding]:
-    """p99 quiet and attacked, and their ratio, for each attack."""
+    """p99 quiet and attacked, and their ratio, for each attack; quickly, for the first two."""
     worst = 0.0
     with site.running() as server:
         server.deploy("neighbour", site.ECHO)
         server.call("neighbour")
-        for number, (name, source) in enumerate(ATTACKS.items()):
+        for number, (name, source) in enumerate(list(ATTACKS.items())[: run.count(len(ATTACKS), 2)]):
             attacker = f"attacker-{number}"
             server.deploy(attacker, source, memory_mb=64, tmp_mb=32, pids=64, timeout_s=10, max_instances=2)
             quiet, attacked = [], []
