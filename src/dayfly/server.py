@@ -45,7 +45,7 @@ from .build.packages import PackageStore
 from .calls.admission import Admission
 from .calls.dispatcher import Dispatcher
 from .calls.history import History
-from .calls.nesting import nested
+from .calls.nesting import Nesting
 from .clock import Clock, SystemClock
 from .config import Settings
 from .dialects.hook import Mount, View
@@ -212,13 +212,16 @@ class Server:
         authority = Authority(self._invoke_policy)
         self.audit = Audit(self.store, self.clock)
         personal: dict[type, Any] = {a.CreateToken: self.keys.create_token}
-        self.platform = Platform(self._performers(), [self.quotas.guard, authority.guard, self.audit.guard], personal)
+        nesting = Nesting(authority.check_call, self.dispatcher.active.values)
+        self.platform = Platform(
+            self._performers(), [nesting.guard, self.quotas.guard, authority.guard, self.audit.guard], personal
+        )
         self.census = Census(self.pool, self.clock)
         self.metrics = self._metrics()
         self._admission = Admission(
             self.dispatcher,
             self._accept,
-            nested(authority.check_call, self.dispatcher.active.values),
+            nesting.check,
             self.clock,
             self.quotas.admit_request,
         )

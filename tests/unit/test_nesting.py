@@ -1,54 +1,104 @@
-"""How deep a call is that a function makes, and when it is too deep."""
+"""Functions that call functions: circles and bombs are bounded, whatever they claim."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from dayfly.actions import Invoke
-from dayfly.calls.call import Call
-from dayfly.calls.nesting import MAX_DEPTH, nested
+from dayfly.calls.nesting import FAMILIES, MAX_DEPTH, MAX_FAMILY, Nesting
 from dayfly.errors import Forbidden, Throttled
+from dayfly.model.call import Mode
 from dayfly.model.identity import LOCAL, Identity
 
-FUNCTION = Identity(name="shop/cart", id="function:shop/cart", instance="i1")
+pytestmark = pytest.mark.anyio
 
 
-def running(instance: str | None, depth: int) -> Call:
-    box: Any = SimpleNamespace(id=instance) if instance else None
-    return cast(Call, SimpleNamespace(instance=box, invoke=Invoke(namespace="shop", function="cart", depth=depth)))
+class World:
+    """Calls under way, by the instance that runs them."""
+
+    def __init__(self) -> None:
+        self.active: list[Any] = []
+        self.nesting = Nesting(lambda invoke, identity: None, lambda: self.active)
+        self.count = 0
+
+    def run(self, invoke: Invoke, instance: str) -> None:
+        self.count += 1
+        invoke.invocation = f"call{self.count}"
+        self.active.append(SimpleNamespace(invoke=invoke, instance=SimpleNamespace(id=instance)))
+
+    def ask(self, instance: str, **claims: Any) -> Invoke:
+        invoke = Invoke(namespace="shop", function="f", **claims)
+        self.nesting.check(invoke, Identity(name="shop/f", id="function:shop/f", instance=instance))
+        return invoke
 
 
-def depth_of(identity: Identity, *active: Call, claimed: int = 0) -> int:
-    invoke = Invoke(namespace="shop", function="pay", depth=claimed)
-    nested(lambda invoke, identity: None, lambda: active)(invoke, identity)
-    return invoke.depth
+def test_a_circle_ends_at_its_depth() -> None:
+    world = World()
+    outside = Invoke(namespace="shop", function="f")
+    world.nesting.check(outside, LOCAL)
+    assert (outside.depth, outside.root) == (0, "")
+    world.run(outside, "i0")
+    for depth in range(1, MAX_DEPTH + 1):
+        invoke = world.ask(f"i{depth - 1}")
+        assert (invoke.depth, invoke.root) == (depth, "call1")
+        world.run(invoke, f"i{depth}")
+    with pytest.raises(Throttled, match="in a circle"):
+        world.ask(f"i{MAX_DEPTH}")
 
 
-def test_a_call_from_outside_is_as_deep_as_it_says() -> None:
-    assert depth_of(LOCAL, running("i1", 5)) == 0
+def test_depth_and_family_are_not_for_the_function_to_say() -> None:
+    world = World()
+    world.run(Invoke(namespace="shop", function="f", depth=7, root="call0"), "i0")
+    invoke = world.ask("i0", depth=0)
+    assert (invoke.depth, invoke.root) == (8, "call0")
 
 
-def test_a_function_calls_one_deeper_than_its_instance_runs_whatever_it_claims() -> None:
-    assert depth_of(FUNCTION, running("i1", 0)) == 1
-    assert depth_of(FUNCTION, running("i1", 2), running("i1", 4), running("i2", 9), running(None, 7), claimed=1) == 5
+@pytest.mark.parametrize("mode", Mode)
+def test_a_family_has_a_bound_however_its_calls_are_made(mode: Mode) -> None:
+    world = World()
+    world.run(Invoke(namespace="shop", function="f"), "i0")
+    for _ in range(MAX_FAMILY):
+        world.ask("i0", mode=mode)
+    with pytest.raises(Throttled, match="have come of one call, call1"):
+        world.ask("i0", mode=mode)
+    world.run(Invoke(namespace="shop", function="g"), "i9")
+    world.ask("i9")  # another family is served
 
 
-def test_a_function_that_calls_between_calls_is_not_outside() -> None:
-    assert depth_of(FUNCTION) == 1
+def test_a_call_that_is_looked_at_twice_counts_once() -> None:
+    world = World()
+    world.run(Invoke(namespace="shop", function="f"), "i0")
+    invoke = world.ask("i0")
+    for _ in range(MAX_FAMILY):
+        world.nesting.check(invoke, Identity(name="shop/f", id="function:shop/f", instance="i0"))
+    world.ask("i0")
 
 
-def test_a_circle_ends() -> None:
-    assert depth_of(FUNCTION, running("i1", MAX_DEPTH - 1)) == MAX_DEPTH
-    with pytest.raises(Throttled, match="circle"):
-        depth_of(FUNCTION, running("i1", MAX_DEPTH))
+def test_what_runs_between_calls_has_a_bound_of_its_own() -> None:
+    world = World()
+    assert world.ask("i0").root == "i0"
+    for number in range(2 * FAMILIES):
+        world.ask(f"x{number}")
+    assert len(world.nesting._families) == FAMILIES, "memory is bounded"
 
 
-def test_who_may_not_call_hears_that_first() -> None:
+def test_who_may_not_call_is_told_that_first() -> None:
     def refuse(invoke: Invoke, identity: Identity) -> None:
         raise Forbidden("no")
 
     with pytest.raises(Forbidden):
-        nested(refuse, lambda: [running("i1", MAX_DEPTH)])(Invoke(namespace="shop", function="pay"), FUNCTION)
+        Nesting(refuse, list).check(Invoke(namespace="shop", function="f"), LOCAL)
+
+
+async def test_the_facade_bounds_the_same() -> None:
+    world = World()
+    world.run(Invoke(namespace="shop", function="f", depth=MAX_DEPTH), "i0")
+
+    async def perform(action: Any, identity: Identity) -> None:
+        raise AssertionError("it came through")
+
+    with pytest.raises(Throttled):
+        await world.nesting.guard(perform)(Invoke(namespace="shop", function="f"), Identity(name="f", id="f", instance="i0"))

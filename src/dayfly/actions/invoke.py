@@ -26,6 +26,7 @@ class Invoke(Struct, kw_only=True):
     timeout_s: float = 0.0  # 0: the function's own; never longer than that
     cause: str = ""
     depth: int = 0  # function called by function called by ...
+    root: str = ""  # id of the call from outside that it comes of, where a function made it
     trace_parent: str = ""  # W3C traceparent
     attempt: int = 1
     delay_s: float = 0.0  # asynchronous only: not before this many seconds from now
