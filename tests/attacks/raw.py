@@ -54,4 +54,6 @@ def answers(data: bytes) -> list[Answer]:
 
 def post(path: str, body: bytes = b"", headers: str = "", *, close: bool = True) -> bytes:
     end = "connection: close\r\n" if close else ""
-    return f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n{headers}{end}\r\n".encode("latin-1") + body
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n{headers}{end}\r\n".encode("latin-1") + body
+    )

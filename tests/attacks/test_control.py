@@ -60,7 +60,9 @@ async def test_40_another_tenants_things_are_out_of_reach_on_every_path_of_the_a
             for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
                 address = address.replace("{" + name + "}", fill.get(name, "x"))
             for method in methods:
-                body: dict[str, Any] = {} if method in ("get", "delete") else {"json": DEPLOY if address.endswith("/functions/f") else {}}
+                body: dict[str, Any] = (
+                    {} if method in ("get", "delete") else {"json": DEPLOY if address.endswith("/functions/f") else {}}
+                )
                 answer = await eve.request(method, address, **body)
                 # A body may be refused before anybody is asked; what exists is never told.
                 hidden = (404,) if (method, path) == ("get", "/v1/namespaces/{namespace}") else ()  # as if it did not exist
@@ -108,7 +110,9 @@ async def test_40_names_of_namespaces_cannot_be_squatted(hosted: Site) -> None:
     assert (await hosted.http.delete("/v1/namespaces/gone")).status_code == 204
     assert (await hosted.http.put("/v1/namespaces/gone")).status_code == 200
     async with client(hosted, late) as eve:
-        assert (await eve.get("/v1/namespaces/gone/functions")).status_code == 401, "the next tenant of that name is somebody else"
+        assert (await eve.get("/v1/namespaces/gone/functions")).status_code == 401, (
+            "the next tenant of that name is somebody else"
+        )
 
 
 async def test_40_pickles_are_text_to_us(hosted: Site) -> None:

@@ -65,7 +65,9 @@ async def test_39_a_request_that_comes_drop_by_drop_is_ended(site: Site, data: b
         found: list[Any] = []
 
         def arrived() -> bool:
-            found[:] = [one for one in site.server.listeners[""]._server.server_state.connections if one not in before and one._began]
+            found[:] = [
+                one for one in site.server.listeners[""]._server.server_state.connections if one not in before and one._began
+            ]
             return any(one.client and one.client[1] == writer.get_extra_info("sockname")[1] for one in found)
 
         await until(arrived)
@@ -92,7 +94,9 @@ async def test_39_bodies_without_end_are_cut_off_at_the_limit(site: Site) -> Non
             assert [answer.status for answer in got] in ([413], []), "refused; a reset may take the answer along"
             tiny = answers(await send(site, head, b"1\r\n \r\n" * 1000 + b"X"))
             assert [answer.status for answer in tiny] == [400]
-        big = answers(await send(site, b"POST /fn/default/echo39 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000000000\r\n\r\n"))
+        big = answers(
+            await send(site, b"POST /fn/default/echo39 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000000000\r\n\r\n")
+        )
         assert [answer.status for answer in big] == [413], "said at once, before a byte of it"
 
 
@@ -102,7 +106,10 @@ async def test_39_ten_thousand_headers(site: Site) -> None:
         assert [answer.status for answer in answers(await send(site, post("/fn/default/neighbour", b"1", many)))] in ([431], [])
         one = "x: " + "y" * 100_000 + "\r\n"
         assert [answer.status for answer in answers(await send(site, post("/fn/default/neighbour", b"1", one)))] in ([431], [])
-        trailers = b"POST /fn/default/neighbour HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n" + many.encode()
+        trailers = (
+            b"POST /fn/default/neighbour HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n"
+            + many.encode()
+        )
         assert all(answer.status >= 400 for answer in answers(await send(site, trailers)))
 
 

@@ -112,7 +112,10 @@ async def test_38_trailers_are_no_headers(spied: Site) -> None:
 async def test_38_nobody_speaks_in_the_platforms_name(spied: Site) -> None:
     forged = "dayfly-invocation-id: 0\r\nDayfly-Depth: 0\r\nDAYFLY-INSTANCE: x\r\ndayfly_identity: owner\r\nx-mine: 1\r\n"
     [answer] = answers(await send(spied, post("/fn/default/spy", b"", forged)))
-    assert [name for name in answer.json()["headers"] if name.replace("_", "-").startswith("dayfly-")] in ([], ["dayfly_identity"])
+    assert [name for name in answer.json()["headers"] if name.replace("_", "-").startswith("dayfly-")] in (
+        [],
+        ["dayfly_identity"],
+    )
     assert "x-mine" in answer.json()["headers"]
 
 
@@ -129,8 +132,18 @@ async def test_38_a_function_cannot_split_its_answer(spied: Site, header: str) -
 
 
 async def test_38_a_function_cannot_set_what_is_the_connections_or_the_platforms(spied: Site) -> None:
-    headers = {"transfer-encoding": "chunked", "content-length": "1", "connection": "upgrade", "dayfly-invocation-id": "forged", "x-own": "1"}
-    await spied.deploy("sets", f"def handler(request, context):\n    return {{'status': 200, 'headers': {headers}, 'body': 'whole'}}\n", flavour="http")
+    headers = {
+        "transfer-encoding": "chunked",
+        "content-length": "1",
+        "connection": "upgrade",
+        "dayfly-invocation-id": "forged",
+        "x-own": "1",
+    }
+    await spied.deploy(
+        "sets",
+        f"def handler(request, context):\n    return {{'status': 200, 'headers': {headers}, 'body': 'whole'}}\n",
+        flavour="http",
+    )
     [answer] = answers(await send(spied, post("/fn/default/sets")))
     assert (answer.status, answer.body, answer.headers["x-own"]) == (200, b"whole", "1")
     assert answer.headers["dayfly-invocation-id"] != "forged"

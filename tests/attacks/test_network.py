@@ -83,7 +83,9 @@ def refused(answers: list[str]) -> bool:
 
 
 def test_a_function_reaches_the_internet_behind_the_machines_address(site: World) -> None:
-    found = attack(site, to=[[PUBLIC, 80], ["example.com", 443]], send=[[OTHER, 9999]], names=["api.example.com", "nowhere.test"])
+    found = attack(
+        site, to=[[PUBLIC, 80], ["example.com", 443]], send=[[OTHER, 9999]], names=["api.example.com", "nowhere.test"]
+    )
     assert found["to"] == [f"{PUBLIC} greets {ADDRESS}"] * 2
     assert found["send"] == ["greetings"]
     assert found["names"][0] == PUBLIC
@@ -93,7 +95,18 @@ def test_a_function_reaches_the_internet_behind_the_machines_address(site: World
 def test_28_the_host_and_its_loopback(site: World) -> None:
     """The machine by each of its names, the control plane's port, the router's ends, and what sounds like loopback."""
     uplink = [f"198.19.{slot}.{host}" for slot in range(3) for host in (1, 2)]
-    hosts = ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::ffff:127.0.0.1", "127.1.2.3", "169.254.1.1", ADDRESS, ADDRESS6, *uplink]
+    hosts = [
+        "127.0.0.1",
+        "0.0.0.0",
+        "localhost",
+        "::1",
+        "::ffff:127.0.0.1",
+        "127.1.2.3",
+        "169.254.1.1",
+        ADDRESS,
+        ADDRESS6,
+        *uplink,
+    ]
     site.machine.heard.clear()
     found = attack(
         site,
@@ -110,7 +123,11 @@ def test_29_metadata_services_and_private_networks(site: World) -> None:
     hosts = [METADATA, *PRIVATE, GATEWAY, METADATA6, PUBLIC6, f"::ffff:{METADATA}", f"64:ff9b::{METADATA}", "fe80::1%eth0"]
     hosts += ["metadata.example.com", "rebind.example.com", "loop.example.com"]
     site.beyond.heard.clear()
-    found = attack(site, to=[[host, 80] for host in hosts], send=[[host, 9999] for host in (METADATA, *PRIVATE, "224.0.0.251", "255.255.255.255")])
+    found = attack(
+        site,
+        to=[[host, 80] for host in hosts],
+        send=[[host, 9999] for host in (METADATA, *PRIVATE, "224.0.0.251", "255.255.255.255")],
+    )
     assert refused(found["to"])
     assert refused(found["send"])
     assert [heard for heard in site.beyond.heard if heard[1] != 53] == []
@@ -251,7 +268,12 @@ def test_32_nothing_is_carried_out_without_a_network(site: World) -> None:
 
 def test_32_an_allow_list_is_all_there_is(site: World) -> None:
     """By name, by another port, by the address of a name that is not on the list, by questions."""
-    site.deploy("listed", PROBE, allow=["api.example.com:443", f"{OTHER}:5432", "*.other.test:*", "rebind.example.com:80"], network="allow")
+    site.deploy(
+        "listed",
+        PROBE,
+        allow=["api.example.com:443", f"{OTHER}:5432", "*.other.test:*", "rebind.example.com:80"],
+        network="allow",
+    )
     assert attack(site, "listed", to=[["api.example.com", 443], [OTHER, 5432]])["to"] == [
         f"{PUBLIC} greets {ADDRESS}",
         f"{OTHER} greets {ADDRESS}",
@@ -261,7 +283,14 @@ def test_32_an_allow_list_is_all_there_is(site: World) -> None:
     found = attack(
         site,
         "listed",
-        to=[["api.example.com", 80], [OTHER, 443], [PUBLIC, 80], ["example.com", 443], ["rebind.example.com", 80], [METADATA, 443]],
+        to=[
+            ["api.example.com", 80],
+            [OTHER, 443],
+            [PUBLIC, 80],
+            ["example.com", 443],
+            ["rebind.example.com", 80],
+            [METADATA, 443],
+        ],
         send=[[NAMES, 53], [PUBLIC, 9999]],
         names=["carries.secret.example.com", "other.test"],
     )

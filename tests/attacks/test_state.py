@@ -53,7 +53,9 @@ async def test_33_secrets_of_one_function_in_another(site: Site) -> None:
     assert answer.status_code == 200, answer.text
     found, looked, names, objects = answer.json()
     assert looked
-    assert found == [3] or not OURS, "but for a name out of the zygote's own code, which shows that the search finds what is there"
+    assert found == [3] or not OURS, (
+        "but for a name out of the zygote's own code, which shows that the search finds what is there"
+    )
     assert not {0, 1, 2} & set(found)
     assert (names, objects) == ([], [])
 

@@ -78,7 +78,9 @@ async def test_a_job_runs_in_one_too(wrapped: Place) -> None:
     assert (work / "out").read_text() == "made\n"
 
 
-@pytest.mark.parametrize(("status", "inner"), [(137 << 8, 9), (139 << 8, 11), (3 << 8, 3 << 8), (0, 0), (9, 9), (255 << 8, 255 << 8)])
+@pytest.mark.parametrize(
+    ("status", "inner"), [(137 << 8, 9), (139 << 8, 11), (3 << 8, 3 << 8), (0, 0), (9, 9), (255 << 8, 255 << 8)]
+)
 def test_the_ending_of_what_is_inside_is_told_from_the_makers(status: int, inner: int) -> None:
     assert processes.of_inner(status) == inner
 

@@ -99,7 +99,9 @@ class Publisher(threading.Thread):
             for _ in range(min(BATCH, left)):
                 key = f"{self.prefix}{rng.randrange(KEYS)}"
                 counts[key] = counts.get(key, 0) + 1
-                batch.append({"specversion": "1.0", "id": f"{key}-{counts[key]}", "source": "/storm", "type": "s", "partitionkey": key})
+                batch.append(
+                    {"specversion": "1.0", "id": f"{key}-{counts[key]}", "source": "/storm", "type": "s", "partitionkey": key}
+                )
             body = json.dumps(batch).encode()
             while not self._sent(body):
                 if self.over.wait(0.02):

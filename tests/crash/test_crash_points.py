@@ -119,7 +119,12 @@ class World:
             a.PutTrigger(name="work", target=Destination(kind="function", name="work"), delivery=PATIENT)
         )
         await perform[a.PutTrigger](
-            a.PutTrigger(name="tell", broker="replies", target=Destination(kind="function", name="tell"), delivery=Policy(order_by="subject"))
+            a.PutTrigger(
+                name="tell",
+                broker="replies",
+                target=Destination(kind="function", name="tell"),
+                delivery=Policy(order_by="subject"),
+            )
         )
         self.store.commits, self.store.point = 0, self.point  # the scenario begins here
 

@@ -48,7 +48,9 @@ async def test_an_event_runs_a_function(site: Site) -> None:
 
 async def test_what_fails_is_dead_and_can_be_replayed_against_another_revision(site: Site) -> None:
     await site.deploy("picky", "def handler(event, context):\n    raise ValueError(event['data']['total'])\n")
-    await trigger(site, "picky", {"kind": "function", "name": "picky"}, delivery={"max_attempts": 1}, filters=[{"sql": "id = '7'"}])
+    await trigger(
+        site, "picky", {"kind": "function", "name": "picky"}, delivery={"max_attempts": 1}, filters=[{"sql": "id = '7'"}]
+    )
     [delivery] = (await publish(site, ORDER | {"id": "7"}))["deliveries"]
     async with asyncio.timeout(20):
         while not (letters := (await site.api("GET", "/dead?trigger=picky"))["items"]):
@@ -79,7 +81,13 @@ async def test_a_chain_of_queue_trigger_and_function_and_what_is_seen_of_it(site
     messages = [{"body": f'{{"n":{n}}}'} for n in range(4)]
     assert len(await site.api("POST", "/queues/jobs/send", json={"messages": messages})) == 4
     async with asyncio.timeout(20):
-        while (await site.api("GET", "/queues/jobs/stats")) != {"waiting": 0, "delayed": 0, "held": 0, "dead": 0, "oldest": 0.0}:
+        while (await site.api("GET", "/queues/jobs/stats")) != {
+            "waiting": 0,
+            "delayed": 0,
+            "held": 0,
+            "dead": 0,
+            "oldest": 0.0,
+        }:
             await asyncio.sleep(0.02)
         while 'lane="q:jobs",outcome="done"} 4' not in (metrics := (await site.http.get("/metrics")).text):
             await asyncio.sleep(0.02)

@@ -85,7 +85,9 @@ def test_a_mapping_calls_with_batches_and_only_what_failed_comes_again(aws: Aws)
     bodies = ["one", "bad", "two"]
     entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
     aws.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
-    again = until(lambda: [event for event in taken(aws, "worker") if event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"])
+    again = until(
+        lambda: [event for event in taken(aws, "worker") if event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"]
+    )
     assert [[record["body"] for record in event["Records"]] for event in again[:1]] == [["bad"]], "the others were done"
     record = again[0]["Records"][0]
     assert (record["eventSource"], record["eventSourceARN"], record["awsRegion"]) == ("aws:sqs", arn, "us-east-1")

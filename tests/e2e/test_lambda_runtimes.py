@@ -50,7 +50,9 @@ def test_layers_lie_in_opt_the_last_one_on_top(aws: Aws) -> None:
         ("below", {"python/shared.py": "WHO = 'below'", "python/only.py": "X = 1"}),
         ("above", {"python/shared.py": "WHO = 'above'"}),
     ):
-        made = client.publish_layer_version(LayerName=name, Content={"ZipFile": zipped(files)}, CompatibleRuntimes=["python3.12"])
+        made = client.publish_layer_version(
+            LayerName=name, Content={"ZipFile": zipped(files)}, CompatibleRuntimes=["python3.12"]
+        )
         assert made["Version"] == 1
         arns.append(made["LayerVersionArn"])
     aws.deploy("layered", "import shared, only\ndef handler(e, c): return [shared.WHO, only.X, shared.__file__]", Layers=arns)
@@ -69,7 +71,10 @@ def test_node_handlers_answer_and_fail_as_under_lambda(aws: Aws) -> None:
         options = {"Runtime": "nodejs22.x", "Handler": "index.handler", "Role": ROLE, "Timeout": 5}
         aws.client().create_function(FunctionName=name, Code={"ZipFile": zipped({file: source})}, **options)
 
-    deploy("js", "exports.handler = async (event, context) => { console.log('said'); if (event.boom) throw new TypeError('bad'); return [event, context.functionName]; }")
+    deploy(
+        "js",
+        "exports.handler = async (event, context) => { console.log('said'); if (event.boom) throw new TypeError('bad'); return [event, context.functionName]; }",
+    )
     answer, whole = aws.call("js", {"a": 1}, LogType="Tail")
     assert answer == [{"a": 1}, "js"]
     request = whole["ResponseMetadata"]["RequestId"]
@@ -115,7 +120,9 @@ while True:
 
 def test_a_bootstrap_pulls_its_calls_from_the_runtime_api(aws: Aws) -> None:
     client = aws.client()
-    layer = client.publish_layer_version(LayerName="beside", Content={"ZipFile": zipped({"extensions/beside": EXTENSION}, 0o755)})
+    layer = client.publish_layer_version(
+        LayerName="beside", Content={"ZipFile": zipped({"extensions/beside": EXTENSION}, 0o755)}
+    )
     client.create_function(
         FunctionName="own", Runtime="provided.al2023", Handler="any", Role=ROLE, Timeout=5, Layers=[layer["LayerVersionArn"]],
         Code={"ZipFile": zipped({"bootstrap": BOOTSTRAP}, 0o755)},
@@ -188,7 +195,9 @@ def handler(event, context):
     client.add_permission(
         FunctionName="web", StatementId="all", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="NONE"
     )
-    status, headers, body = ask("/a/b?x=1&x=2", data=b"\xff\x00", method="POST", headers={"Cookie": "k=v", "Content-Type": "image/png"})
+    status, headers, body = ask(
+        "/a/b?x=1&x=2", data=b"\xff\x00", method="POST", headers={"Cookie": "k=v", "Content-Type": "image/png"}
+    )
     event = json.loads(body)
     assert (status, headers["x-own"], headers.get_all("set-cookie")) == (201, "yes", ["a=1", "b=2"])
     assert (event["version"], event["rawPath"], event["rawQueryString"]) == ("2.0", "/a/b", "x=1&x=2")

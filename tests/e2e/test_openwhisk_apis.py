@@ -63,21 +63,28 @@ async def test_an_api_leads_to_web_actions(ow: Whisk) -> None:
 
 
 async def test_the_systems_packages_are_there_when_asked_for(ow: Whisk) -> None:
-    answer = await ow.http.post(
-        "/api/v1/namespaces/whisk.system/actions/utils/sort?blocking=true", json={"lines": ["b", "a"]}
-    )
+    answer = await ow.http.post("/api/v1/namespaces/whisk.system/actions/utils/sort?blocking=true", json={"lines": ["b", "a"]})
     assert answer.json()["response"]["result"] == {"lines": ["a", "b"], "length": 2}
     assert answer.json()["namespace"] == "guest", "it runs on the caller's account"
     kept = await ow.activation(answer.json()["activationId"])
     assert {"key": "path", "value": "whisk.system/utils/sort"} in kept["annotations"]
     shown = (await ow.http.get("/api/v1/namespaces/whisk.system/packages/utils")).json()
     assert {"echo", "cat", "split", "sort", "head", "date"} <= {action["name"] for action in shown["actions"]}
-    await ow.put("/packages/mine", binding={"namespace": "whisk.system", "name": "samples"}, parameters=[{"key": "place", "value": "here"}])
+    await ow.put(
+        "/packages/mine",
+        binding={"namespace": "whisk.system", "name": "samples"},
+        parameters=[{"key": "place", "value": "here"}],
+    )
     assert await ow.result("mine/greeting", {"name": "Ada"}) == {"payload": "Hello, Ada from here!"}
-    sequence = {"kind": "sequence", "components": ["/whisk.system/utils/split", "/whisk.system/utils/sort", "/whisk.system/utils/cat"]}
+    sequence = {
+        "kind": "sequence",
+        "components": ["/whisk.system/utils/split", "/whisk.system/utils/sort", "/whisk.system/utils/cat"],
+    }
     await ow.put("/actions/pipe", exec=sequence)
     assert (await ow.result("pipe", {"payload": "b a", "separator": " "}))["payload"] == "a\nb"
-    refused = await ow.http.put("/api/v1/namespaces/whisk.system/actions/mine", json={"exec": {"kind": "python:3", "code": BOOK}})
+    refused = await ow.http.put(
+        "/api/v1/namespaces/whisk.system/actions/mine", json={"exec": {"kind": "python:3", "code": BOOK}}
+    )
     assert refused.status_code == 403
 
 
@@ -135,7 +142,13 @@ async def test_the_properties_of_wsk(ow: Whisk, tmp_path: Path) -> None:
 async def dayfly(ow: Whisk, *arguments: str, **environ: str) -> Any:
     command = [sys.executable, "-m", "dayfly", "--url", ow.site.url, *arguments]
     return await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "AMOUNT": "5", **environ}
+        subprocess.run,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "AMOUNT": "5", **environ},
     )
 
 
@@ -150,7 +163,10 @@ async def test_alarms_go_off_by_the_platforms_timers(ow: Whisk) -> None:
         return (await ow.http.post(feed + kind + "?blocking=true", json=body)).json()["response"]
 
     wrong = await ask("alarm", "CREATE")
-    assert (wrong["status"], wrong["result"]) == ("application error", {"error": "alarms trigger feed requires a cron expression"})
+    assert (wrong["status"], wrong["result"]) == (
+        "application error",
+        {"error": "alarms trigger feed requires a cron expression"},
+    )
     made = await ask("alarm", "CREATE", cron="* * * * * *", trigger_payload={"beat": 1})
     assert made == {"status": "success", "success": True, "result": {"status": "active"}}
     async with asyncio.timeout(30):

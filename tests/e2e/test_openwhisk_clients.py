@@ -54,7 +54,9 @@ async def test_the_javascript_client_finds_everything_where_it_looks(ow: Whisk) 
 
 
 async def test_composed_programs_run_as_they_did(ow: Whisk) -> None:
-    probe = await ow("PUT", "/actions/probe", json={"exec": {"kind": "nodejs:20", "code": "require('openwhisk')\nfunction main() {}"}})
+    probe = await ow(
+        "PUT", "/actions/probe", json={"exec": {"kind": "nodejs:20", "code": "require('openwhisk')\nfunction main() {}"}}
+    )
     if probe.status_code != 200:
         pytest.skip(f"npm cannot install `openwhisk` for the actions: {probe.json()['error'][:200]}")
     for name, (answer, wanted) in (await run(ow, "composer.cjs")).items():

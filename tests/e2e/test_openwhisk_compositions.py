@@ -45,7 +45,11 @@ async def test_a_sequence_hands_each_answer_to_the_next(ow: Whisk) -> None:
     answer = (await ow.invoke("seq", {"n": 5})).json()
     assert answer["response"] == {"status": "success", "success": True, "result": {"n": 17}}
     assert len(answer["logs"]) == 3
-    assert (annotation(answer, "topmost"), annotation(answer, "kind"), annotation(answer, "path")) == (True, "sequence", "guest/seq")
+    assert (annotation(answer, "topmost"), annotation(answer, "kind"), annotation(answer, "path")) == (
+        True,
+        "sequence",
+        "guest/seq",
+    )
     assert annotation(answer, "limits")["memory"] == 256, "the most of its parts"
     kept = await ow.activation(answer["activationId"])
     assert (kept["logs"], kept["duration"]) == (answer["logs"], answer["duration"])
@@ -96,7 +100,9 @@ async def test_a_conductor_says_who_is_next(ow: Whisk) -> None:
     assert answer["response"]["result"] == {"n": 4}
     assert len(answer["logs"]) == 7, "four calls of the conductor, three of the action"
     assert (annotation(answer, "conductor"), annotation(answer, "kind")) == (True, "sequence")
-    assert await ow.result("conductor", {"rounds": 2, "call": "/_/p/add"}) == {"n": 11}, "the state that is not handed on is gone"
+    assert await ow.result("conductor", {"rounds": 2, "call": "/_/p/add"}) == {"n": 11}, (
+        "the state that is not handed on is gone"
+    )
     assert await ow.result("conductor", {"rounds": 1, "call": "inner"}) == {"n": 2}
     caught = await ow.result("conductor", {"rounds": 1, "call": "nothing"})
     assert caught == {"caught": "Failed to resolve action with name 'guest/nothing' during composition."}

@@ -36,13 +36,17 @@ def mutated(draw: st.DrawFn) -> bytes:
                 there = draw(st.integers(0, len(data) - 1))
                 data[there : there + len(piece)] = piece
             case 4:
-                data[at : at + 4] = draw(st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"]))
+                data[at : at + 4] = draw(
+                    st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"])
+                )
     return bytes(data)
 
 
 archives = (
     mutated()
-    | st.tuples(st.lists(entries, max_size=5), st.binary(max_size=10), st.integers(0, 30)).map(lambda t: craft(*t[0], prefix=t[1], cut=t[2]))
+    | st.tuples(st.lists(entries, max_size=5), st.binary(max_size=10), st.integers(0, 30)).map(
+        lambda t: craft(*t[0], prefix=t[1], cut=t[2])
+    )
     | st.binary(max_size=200).map(lambda noise: b"PK\3\4" + noise)
 )
 

@@ -50,7 +50,9 @@ def frame(draw: st.DrawFn) -> bytes:
     return frames.HEADER.pack(length, stream, kind | draw(st.sampled_from([0, 0x80]))) + payload
 
 
-conversations = st.tuples(st.lists(frame() | st.binary(max_size=30), max_size=12).map(b"".join), st.lists(st.integers(1, 200), max_size=8))
+conversations = st.tuples(
+    st.lists(frame() | st.binary(max_size=30), max_size=12).map(b"".join), st.lists(st.integers(1, 200), max_size=8)
+)
 
 
 class Listener:

@@ -15,7 +15,9 @@ from tests.unit.test_gateway import Site, site
 LIMITS = EdgeLimits(head_timeout_s=0.3, body_timeout_s=0.3, idle_timeout_s=0.3)
 SANE = b"POST /fn/default/hello HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}"
 
-methods = st.sampled_from([b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"PRI", b"get", b"PO ST"]) | st.binary(max_size=6)
+methods = st.sampled_from([b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"PRI", b"get", b"PO ST"]) | st.binary(
+    max_size=6
+)
 paths = st.sampled_from(
     [b"/fn/default/hello", b"/fn/default/web/a/b", b"/fn/default/none", b"/v1/x", b"*", b"http://localhost/fn/default/hello", b"//", b"/%2e%2e/",
      b"/fn/default/hello%00", b"/fn//hello", b"/fn/default/web/%ff?a=%zz&&"]
@@ -30,14 +32,26 @@ values = st.sampled_from(
     [b"localhost", b"evil", b"0", b"2", b"+2", b"-1", b"0x2", b"2, 2", b"99999999999999999999", b"chunked", b"\x0bchunked", b"chunked, identity",
      b"close", b"keep-alive", b"100-continue", b"websocket", b"h2c", b"application/json", b"respond-async", b"gzip", b"x" * 9000]
 ) | st.binary(max_size=20)  # fmt: skip
-chunks = st.sampled_from([b"2\r\n{}\r\n0\r\n\r\n", b"2\n{}\n0\n\n", b"2;x=y\r\n{}\r\n0\r\nt: u\r\n\r\n", b"ffffffffffffffff\r\n", b"-1\r\n", b"2\r\n{}XX0\r\n\r\n"])
+chunks = st.sampled_from(
+    [
+        b"2\r\n{}\r\n0\r\n\r\n",
+        b"2\n{}\n0\n\n",
+        b"2;x=y\r\n{}\r\n0\r\nt: u\r\n\r\n",
+        b"ffffffffffffffff\r\n",
+        b"-1\r\n",
+        b"2\r\n{}XX0\r\n\r\n",
+    ]
+)
 bodies = st.sampled_from([b"", b"{}", b"[" * 5000, b'{"a":NaN}', SANE]) | chunks | st.binary(max_size=60)
 
 
 @st.composite
 def request(draw: st.DrawFn) -> bytes:
     line = b" ".join((draw(methods), draw(paths), draw(versions))) + draw(ends)
-    head = b"".join(draw(names) + draw(st.sampled_from([b": ", b":", b" : ", b""])) + draw(values) + draw(ends) for _ in range(draw(st.integers(0, 5))))
+    head = b"".join(
+        draw(names) + draw(st.sampled_from([b": ", b":", b" : ", b""])) + draw(values) + draw(ends)
+        for _ in range(draw(st.integers(0, 5)))
+    )
     return line + head + draw(ends) + draw(bodies)
 
 

@@ -233,7 +233,9 @@ class World:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = made
         with made:
-            connection.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json", **headers})
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {"content-type": "application/json", **headers}
+            )
             answer = connection.getresponse()
             text = answer.read()
         is_json = "json" in answer.headers.get("content-type", "")

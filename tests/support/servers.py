@@ -28,7 +28,9 @@ def free_port() -> int:
 
 def program(name: str) -> str:
     """Where a server's program is; skips the test if there is none."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *glob.glob("/usr/lib/postgresql/*/bin")]))
+    found = shutil.which(
+        name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *glob.glob("/usr/lib/postgresql/*/bin")])
+    )
     if found is None:
         pytest.skip(f"no {name} on this machine")
     return found
@@ -119,7 +121,13 @@ class NatsServer(Foreign):
         return [program("nats-server"), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)]
 
     def settings(self) -> dict[str, Any]:
-        return {"servers": [f"nats://127.0.0.1:{self.port}"], "stream": "ORDERS", "subject": "orders.*", "batch": 7, "ack_wait_s": 1}
+        return {
+            "servers": [f"nats://127.0.0.1:{self.port}"],
+            "stream": "ORDERS",
+            "subject": "orders.*",
+            "batch": 7,
+            "ack_wait_s": 1,
+        }
 
     async def client(self) -> Any:
         import nats
@@ -188,7 +196,12 @@ class PostgresServer(Foreign):
         if not list(data.iterdir()):
             if os.getuid() == 0:
                 shutil.chown(data, "postgres", "postgres")
-            subprocess.run(self._as_postgres(program("initdb"), "-D", str(data), "-A", "trust", "-N", "-U", "postgres"), check=True, capture_output=True, cwd="/")
+            subprocess.run(
+                self._as_postgres(program("initdb"), "-D", str(data), "-A", "trust", "-N", "-U", "postgres"),
+                check=True,
+                capture_output=True,
+                cwd="/",
+            )
         options = ["-D", str(data), "-p", str(self.port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]
         return self._as_postgres(program("postgres"), *options)
 

@@ -30,7 +30,9 @@ CALM = Policy(jitter=0.0, max_attempts=1)
 class Sourced:
     """A server's part that has to do with sources. `path` None: in memory."""
 
-    def __init__(self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0, tenants: bool = False) -> None:
+    def __init__(
+        self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0, tenants: bool = False
+    ) -> None:
         self.clock = clock or SystemClock()
         self.store = SqliteStore(path)
         self.calls: list[Invoke] = []

@@ -30,7 +30,9 @@ def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
         assert row["rounds"]
         assert row["median"] > 0 or row["unit"] == "KB", row
     commands = {promise["command"] for promise in document["promises"]}
-    assert commands == {f"python -m bench {name}" for name in ("warm", "cold", "redeploy", "density", "many", "durable", "neighbour")}
+    assert commands == {
+        f"python -m bench {name}" for name in ("warm", "cold", "redeploy", "density", "many", "durable", "neighbour")
+    }
     assert done.stdout in (tmp_path / "latest.md").read_text() + "\n"
     assert (tmp_path / "latest.png").stat().st_size > 10_000
 

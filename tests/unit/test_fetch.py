@@ -86,7 +86,9 @@ async def test_what_is_not_opened_is_not_reached_by_any_name(port: int) -> None:
     await fetcher.close()
 
 
-async def test_a_name_is_resolved_once_and_that_address_is_the_one_connected_to(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_is_resolved_once_and_that_address_is_the_one_connected_to(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DNS rebinding: the second answer would be the machine itself. There is no second question."""
     asked: list[str] = []
 

@@ -22,7 +22,11 @@ from dayfly.sandbox.node.net.resolver import failure, upstream
     [
         ("api.example.com:443", ["api.example.com"], ["example.com", "x.api.example.com", "api.example.com.evil.test"]),
         ("API.Example.com.:443", ["api.example.com"], []),
-        ("*.example.com:443", ["api.example.com", "a.b.example.com"], ["example.com", "evilexample.com", "example.com.evil.test"]),
+        (
+            "*.example.com:443",
+            ["api.example.com", "a.b.example.com"],
+            ["example.com", "evilexample.com", "example.com.evil.test"],
+        ),
         ("localhost:80", ["localhost"], [""]),
         ("192.0.2.7:80", [], ["192.0.2.7", ""]),
     ],
@@ -41,9 +45,29 @@ def test_addresses_networks_and_ports() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "example.com", "example.com:", ":443", "example.com:0", "example.com:65536", "example.com:http", "example.com:４４３",
-        "10.1.0.1/16:80", "10.1.0:80", "300.1.1.1:80", "[::1]:80", "2001:db8::1:80", "*:443", "*.*.com:443", "a b:1", "a;b:1",
-        "x" * 64 + ".com:1", "a..b:1", "-a.com:1", 'a"; flush ruleset:1', "a\n:1", "é.com:443",
+        "",
+        "example.com",
+        "example.com:",
+        ":443",
+        "example.com:0",
+        "example.com:65536",
+        "example.com:http",
+        "example.com:４４３",
+        "10.1.0.1/16:80",
+        "10.1.0:80",
+        "300.1.1.1:80",
+        "[::1]:80",
+        "2001:db8::1:80",
+        "*:443",
+        "*.*.com:443",
+        "a b:1",
+        "a;b:1",
+        "x" * 64 + ".com:1",
+        "a..b:1",
+        "-a.com:1",
+        'a"; flush ruleset:1',
+        "a\n:1",
+        "é.com:443",
     ],
 )
 def test_what_is_no_entry(text: str) -> None:
@@ -73,7 +97,10 @@ def test_a_question_that_cannot_be_answered_hears_so() -> None:
 def test_the_machines_resolvers(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     assert upstream(path) == []
-    path.write_text("# of the test\nsearch local\nnameserver 127.0.0.53\nnameserver ::1\nnameserver nonsense\nnameserver\n" + "nameserver 8.8.8.8\n" * 5)
+    path.write_text(
+        "# of the test\nsearch local\nnameserver 127.0.0.53\nnameserver ::1\nnameserver nonsense\nnameserver\n"
+        + "nameserver 8.8.8.8\n" * 5
+    )
     assert upstream(path) == ["127.0.0.53", "::1", "8.8.8.8"]
 
 
@@ -81,7 +108,18 @@ def test_the_rules_name_every_network_that_is_not_the_internet() -> None:
     import ipaddress
 
     networks = [ipaddress.IPv4Network(network) for network in rules.NEVER]
-    for address in ("127.0.0.1", "10.9.8.7", "172.31.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.3.4", "224.0.0.1", "255.255.255.255", "0.0.0.0"):
+    for address in (
+        "127.0.0.1",
+        "10.9.8.7",
+        "172.31.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "198.18.3.4",
+        "224.0.0.1",
+        "255.255.255.255",
+        "0.0.0.0",
+    ):
         assert any(ipaddress.IPv4Address(address) in network for network in networks), address
     for address in ("1.1.1.1", "93.184.216.34", "172.32.0.1", "198.20.0.1", "223.255.255.1"):
         assert not any(ipaddress.IPv4Address(address) in network for network in networks), address

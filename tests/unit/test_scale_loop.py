@@ -100,6 +100,23 @@ async def test_the_reserve_follows_the_load_before_calls_have_to_wait() -> None:
     assert len(world.alive) >= 10, "seven calls in flight at a target of 70 % want ten"
 
 
+async def test_what_a_first_burst_of_short_calls_started_too_many_goes_under_load() -> None:
+    world = World(revision(max_instances=50))
+    for _ in range(30):  # nobody knows yet that they are short
+        world.call(0.0)
+    await world.run(1)
+    assert len(world.alive) > 10
+    world.pool.group(world.target).pressure.ended(0.0002)  # the sandbox here answers after whole milliseconds only
+    world.call(1.5)
+    world.call(1.5)
+    await world.clock.pass_time(0.5)
+    world.loop.tick()
+    await settle()
+    assert 2 <= len(world.alive) <= 6
+    await world.run(2)
+    assert all(client.endings == 1 for client in world.clients)
+
+
 async def test_the_minimum_is_kept_for_ever_and_the_maximum_never_passed() -> None:
     world = World(revision(min_instances=2, max_instances=3))
     world.loop.start()

@@ -87,7 +87,9 @@ def test_doctor_prints_each_protection_and_the_verdict(run: Run, machine: list[P
     assert run("doctor", "--security", "--multi-tenant", "-o", "json").json["missing"] == ["cgroup-pids"]
 
 
-def test_a_program_that_is_not_there_keeps_the_server_from_starting(machine: list[Protection], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_there_keeps_the_server_from_starting(
+    machine: list[Protection], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(Conflict, match="bwrap is not installed"):
         security.require(settings(isolation="bubblewrap"))

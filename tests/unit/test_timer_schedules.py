@@ -36,7 +36,11 @@ def fires(text: str, count: int = 3, *, after: datetime = START, zone: str = "UT
         ("*/5 * * * *", "", ["26-11-25 10:10:00", "26-11-25 10:15:00"]),
         ("0 9-17/4 * * MON-FRI", "", ["26-11-25 13:00:00", "26-11-25 17:00:00", "26-11-26 09:00:00"]),
         ("0 22-2/2 * * *", "", ["26-11-25 22:00:00", "26-11-26 00:00:00", "26-11-26 02:00:00"]),
-        ("0 0 13 * FRI", "", ["26-11-27 00:00:00", "26-12-04 00:00:00", "26-12-11 00:00:00", "26-12-13 00:00:00"]),  # either day
+        (
+            "0 0 13 * FRI",
+            "",
+            ["26-11-27 00:00:00", "26-12-04 00:00:00", "26-12-11 00:00:00", "26-12-13 00:00:00"],
+        ),  # either day
         ("0 0 */2 * FRI", "", ["26-11-27 00:00:00", "26-12-11 00:00:00"]),  # a star: both
         ("0 0 * * 7", "", ["26-11-29 00:00:00"]),
         ("0 0 29 2 *", "", ["28-02-29 00:00:00", "32-02-29 00:00:00"]),
@@ -49,7 +53,18 @@ def fires(text: str, count: int = 3, *, after: datetime = START, zone: str = "UT
         ("0 0 12 L * ?", "quartz", ["26-11-30 12:00:00", "26-12-31 12:00:00"]),
         ("0 0 12 L-3 * ?", "quartz", ["26-11-27 12:00:00"]),
         ("0 0 12 LW * ?", "quartz", ["26-11-30 12:00:00", "26-12-31 12:00:00", "27-01-29 12:00:00"]),
-        ("0 0 12 1W * ?", "quartz", ["26-12-01 12:00:00", "27-01-01 12:00:00", "27-02-01 12:00:00", "27-03-01 12:00:00", "27-04-01 12:00:00", "27-05-03 12:00:00"]),
+        (
+            "0 0 12 1W * ?",
+            "quartz",
+            [
+                "26-12-01 12:00:00",
+                "27-01-01 12:00:00",
+                "27-02-01 12:00:00",
+                "27-03-01 12:00:00",
+                "27-04-01 12:00:00",
+                "27-05-03 12:00:00",
+            ],
+        ),
         ("0 0 12 ? * MON 2027", "", ["27-01-04 12:00:00"]),  # seven fields: Quartz
         ("cron(0 12 * * ? *)", "", ["26-11-25 12:00:00", "26-11-26 12:00:00"]),
         ("cron(0/15 8-10 ? * 2-6 2026-2027)", "", ["26-11-25 10:15:00", "26-11-25 10:30:00"]),
@@ -84,7 +99,11 @@ BERLIN = "Europe/Berlin"  # 2026: 29 March 2:00 -> 3:00, 25 October 3:00 -> 2:00
         ("30 * * * *", datetime(2026, 3, 29, 0), ["26-03-29 01:30:00", "26-03-29 03:30:00"]),
         # Autumn: the named hour comes twice and fires once, hourly ones fire in both.
         ("30 2 * * *", datetime(2026, 10, 24, 12), ["26-10-25 02:30:00", "26-10-26 02:30:00"]),
-        ("30 * * * *", datetime(2026, 10, 24, 23), ["26-10-25 01:30:00", "26-10-25 02:30:00", "26-10-25 02:30:00", "26-10-25 03:30:00"]),
+        (
+            "30 * * * *",
+            datetime(2026, 10, 24, 23),
+            ["26-10-25 01:30:00", "26-10-25 02:30:00", "26-10-25 02:30:00", "26-10-25 03:30:00"],
+        ),
         ("CRON_TZ=Europe/Berlin 0 5 1 7 *", datetime(2026, 1, 1), ["26-07-01 05:00:00"]),
     ],
 )
@@ -95,7 +114,11 @@ def test_days_when_the_clocks_change(text: str, after: datetime, expected: list[
 def test_an_hour_that_comes_twice_over_midnight() -> None:
     """The Azores: at 1:00 it is 0:00 again."""
     after = datetime(2026, 9, 1, tzinfo=UTC)
-    assert fires("30 * 25 10 *", 3, after=after, zone="Atlantic/Azores") == ["26-10-25 00:30:00", "26-10-25 00:30:00", "26-10-25 01:30:00"]
+    assert fires("30 * 25 10 *", 3, after=after, zone="Atlantic/Azores") == [
+        "26-10-25 00:30:00",
+        "26-10-25 00:30:00",
+        "26-10-25 01:30:00",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +188,18 @@ def field(name: str) -> st.SearchStrategy[str]:
 
 
 expressions = st.tuples(*map(field, numbers)).map(" ".join)
-zones = st.sampled_from(["UTC", BERLIN, "America/New_York", "Atlantic/Azores", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Apia"])
+zones = st.sampled_from(
+    [
+        "UTC",
+        BERLIN,
+        "America/New_York",
+        "Atlantic/Azores",
+        "Australia/Lord_Howe",
+        "Asia/Kathmandu",
+        "Africa/Casablanca",
+        "Pacific/Apia",
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -197,7 +231,11 @@ def test_moments_grow_and_match_their_fields(expression: str, zone: str, seconds
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(["*/30 * * * *", "15 */2 * * *", "*/7 * * * SUN"]), st.sampled_from([BERLIN, "America/New_York", "Atlantic/Azores", "Australia/Lord_Howe"]), st.sampled_from([(2026, 3, 7), (2026, 3, 28), (2026, 4, 4), (2026, 10, 3), (2026, 10, 24), (2026, 10, 31)]))
+@given(
+    st.sampled_from(["*/30 * * * *", "15 */2 * * *", "*/7 * * * SUN"]),
+    st.sampled_from([BERLIN, "America/New_York", "Atlantic/Azores", "Australia/Lord_Howe"]),
+    st.sampled_from([(2026, 3, 7), (2026, 3, 28), (2026, 4, 4), (2026, 10, 3), (2026, 10, 24), (2026, 10, 31)]),
+)
 def test_hourly_ones_agree_with_asking_every_minute(expression: str, zone: str, day: tuple[int, int, int]) -> None:
     place = ZoneInfo(zone)
     schedule = parse(expression, zone=zone, anchor=START)
@@ -207,7 +245,11 @@ def test_hourly_ones_agree_with_asking_every_minute(expression: str, zone: str, 
     for minute in range(1, 48 * 60):
         moment = begin + timedelta(minutes=minute)
         wall = moment.astimezone(place)
-        if wall.minute in schedule.minutes and wall.hour in schedule.hours and (wall.weekday() + 1) % 7 in schedule.weekdays.numbers:
+        if (
+            wall.minute in schedule.minutes
+            and wall.hour in schedule.hours
+            and (wall.weekday() + 1) % 7 in schedule.weekdays.numbers
+        ):
             expected.append(moment)
     found = []
     after = begin
@@ -217,7 +259,13 @@ def test_hourly_ones_agree_with_asking_every_minute(expression: str, zone: str, 
     assert found == expected
 
 
-@given(st.text(max_size=40) | st.lists(st.sampled_from([*"*?LW#/-,0579", " ", "MON", "cron(", "rate(", "at(", ")", "@every "]), max_size=25).map("".join), st.sampled_from(["", *DIALECTS]))
+@given(
+    st.text(max_size=40)
+    | st.lists(st.sampled_from([*"*?LW#/-,0579", " ", "MON", "cron(", "rate(", "at(", ")", "@every "]), max_size=25).map(
+        "".join
+    ),
+    st.sampled_from(["", *DIALECTS]),
+)
 def test_any_text_is_understood_or_refused(text: str, dialect: str) -> None:
     try:
         schedule = parse(text, dialect=dialect, anchor=START)

@@ -42,7 +42,11 @@ async def test_a_timer_fires_at_its_moments_and_calls_its_function() -> None:
         assert await times(world) == ["11-25T12:05:00", "11-25T12:10:00"]
         await world.until(lambda: len(world.calls) == 2)
         event = world.events[0]
-        assert (event.type, event.source, event.id) == ("dayfly.timer.fired", "/namespaces/default/triggers/t", "t-2026-11-25T12:05:00Z")
+        assert (event.type, event.source, event.id) == (
+            "dayfly.timer.fired",
+            "/namespaces/default/triggers/t",
+            "t-2026-11-25T12:05:00Z",
+        )
         assert event.data == b'{"hello":"world"}'
 
 

@@ -51,7 +51,12 @@ async def test_github_is_believed_and_its_push_calls_the_function() -> None:
         await world.running()
         send = Sender(world)
         body = b'{"ref":"refs/heads/main"}'
-        good = {"x_hub_signature_256": "sha256=" + mac(body).hex(), "x_github_event": "push", "x_github_delivery": "d-1", "content_type": "application/json"}
+        good = {
+            "x_hub_signature_256": "sha256=" + mac(body).hex(),
+            "x_github_event": "push",
+            "x_github_delivery": "d-1",
+            "content_type": "application/json",
+        }
         reply = await send(body, **good)
         assert (reply.status, json.loads(reply.body)) == (202, {"accepted": True, "ids": ["d-1"]})
         await world.until(lambda: world.calls)
@@ -99,7 +104,13 @@ async def test_a_cloudevent_stays_what_it_is() -> None:
     async with Sourced(clock=FakeClock(NOW)) as world:
         await world.trigger("webhook", signature="none")
         await world.running()
-        headers = {"ce_specversion": "1.0", "ce_id": "7", "ce_source": "/shop", "ce_type": "order.placed", "content_type": "application/json"}
+        headers = {
+            "ce_specversion": "1.0",
+            "ce_id": "7",
+            "ce_source": "/shop",
+            "ce_type": "order.placed",
+            "content_type": "application/json",
+        }
         assert (await Sender(world)(b"{}", **headers)).status == 202
         [event] = await world.accepted()
         assert (event.id, event.source, event.type) == ("7", "/shop", "order.placed")
@@ -129,14 +140,24 @@ def signed(scheme: str, body: bytes, key: str = KEY, at: float = NOW) -> tuple[d
     if scheme == "stripe":
         return {}, {"stripe-signature": f"t={time},v1={'0' * 64},v1={mac(stamped + b'.' + body, key.encode()).hex()}"}
     if scheme == "slack":
-        return {}, {"x-slack-request-timestamp": time, "x-slack-signature": "v0=" + mac(b"v0:" + stamped + b":" + body, key.encode()).hex()}
+        return {}, {
+            "x-slack-request-timestamp": time,
+            "x-slack-signature": "v0=" + mac(b"v0:" + stamped + b":" + body, key.encode()).hex(),
+        }
     if scheme == "standard":
         digest = base64.b64encode(mac(b"m1." + stamped + b"." + body, key.encode())).decode()
         return {}, {"webhook-id": "m1", "webhook-timestamp": time, "webhook-signature": f"v1a,x v1,{digest}"}
     if scheme == "token":
         return {"header": "X-Gitlab-Token"}, {"x-gitlab-token": key}
     digest = base64.b64encode(mac(stamped + b"|" + body + b"|", key.encode(), "sha512")).decode()
-    settings = {"header": "X-Sig", "prefix": "h=", "algorithm": "sha512", "encoding": "base64", "timestamp_header": "X-Time", "signed": "{timestamp}|{body}|"}
+    settings = {
+        "header": "X-Sig",
+        "prefix": "h=",
+        "algorithm": "sha512",
+        "encoding": "base64",
+        "timestamp_header": "X-Time",
+        "signed": "{timestamp}|{body}|",
+    }
     return settings, {"x-sig": "h=" + digest, "x-time": time}
 
 
@@ -174,7 +195,25 @@ def test_a_signed_time_must_be_near(scheme: str) -> None:
                 verify(settings, lambda name: headers.get(name, ""), b"x", NOW + off)
 
 
-@given(st.sampled_from(SCHEMES), st.dictionaries(st.sampled_from(["x-hub-signature-256", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "webhook-signature", "webhook-timestamp", "x-sig", "x-time", "x-gitlab-token"]), st.text(max_size=80) | st.sampled_from(["t=1800000000,v1=é", "v1,", "1800000000", "v0="])))
+@given(
+    st.sampled_from(SCHEMES),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "x-hub-signature-256",
+                "stripe-signature",
+                "x-slack-signature",
+                "x-slack-request-timestamp",
+                "webhook-signature",
+                "webhook-timestamp",
+                "x-sig",
+                "x-time",
+                "x-gitlab-token",
+            ]
+        ),
+        st.text(max_size=80) | st.sampled_from(["t=1800000000,v1=é", "v1,", "1800000000", "v0="]),
+    ),
+)
 def test_no_made_up_headers_get_in(scheme: str, headers: dict[str, str]) -> None:
     settings = Settings(signature=scheme, secret=KEY, **signed(scheme, b"")[0])  # type: ignore[arg-type]
     with pytest.raises(Unauthenticated):

@@ -128,9 +128,11 @@ class ScaleLoop:
                 scale.windows = keep_for(habit.seen, habit.cold_cost_s or None, self._keep)
             idle_s = now - scale.idle_from
         idle = group.idle
-        desired = decision.desired
+        desired, crowded = decision.desired, False
         if group.pressure.short:  # what waits for its turn is load, too, but not such as instances would help
-            desired = min(desired, group.pressure.useful((group.pressure.done - scale.done) / TICK))
+            enough = group.pressure.useful((group.pressure.done - scale.done) / TICK)
+            desired = min(desired, enough)
+            crowded = group.load.level > 0 and ready > 2 * enough  # a first burst, when nobody knew how short the calls are
         scale.done = group.pressure.done
         todo = plan(
             reserve=max(desired, group.config.min_instances if group.reachable else 0),
@@ -140,7 +142,7 @@ class ScaleLoop:
             starting=group.starting,
             idle_ages=[now - instance.idle_since for instance in idle],
             max_instances=group.config.max_instances,
-            spare_s=spare_for(habit.cold_cost_s or None, self._keep),
+            spare_s=0.0 if crowded else spare_for(habit.cold_cost_s or None, self._keep),
         )
         if todo.start:
             group.reserve(group.alive + todo.start)
