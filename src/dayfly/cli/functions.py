@@ -102,6 +102,7 @@ SETTINGS = (
     ("/tmp", "tmp_mb"),
     ("Concurrency", "concurrency"),
     ("Isolation", "isolation"),
+    ("Network", "network"),
     ("Instances", "max_instances"),
 )
 _UNITS = {"memory_mb": " MiB", "tmp_mb": " MiB", "timeout_s": " s", "concurrency": " a time"}
@@ -116,6 +117,9 @@ def _setting(field: str) -> Any:
             return f"{config['cpu']:g} cores at most" if config["cpu"] else "a fair share"
         if field == "concurrency":
             return f"{config['concurrency']} call{'s' if config['concurrency'] > 1 else ''} at a time per instance"
+        if field == "network":
+            reach: str = {"allow": ", ".join(config["allow"]) or "the platform alone"}.get(config["network"], config["network"])
+            return reach + (f", {config['bandwidth_mbit']:g} Mbit/s at most" if config["bandwidth_mbit"] else "")
         given = config[field]
         return (f"{given:g}" if isinstance(given, float) else str(given)) + _UNITS.get(field, "")
 

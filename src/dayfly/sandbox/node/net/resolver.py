@@ -28,6 +28,7 @@ AT_ONCE = 512  # questions under way
 AT_ONCE_EACH = 32  # of one instance
 LEAST_HELD = 60  # seconds that an address is open at least: what has just been resolved is connected to a little later
 MOST_HELD = 3600
+MOST_ADDRESSES = 32  # of one answer that are opened
 MAX_QUESTION = 1232  # bytes
 
 _UPSTREAM = Path("/etc/resolv.conf")
@@ -133,7 +134,7 @@ class Resolver:
         addresses, seconds = _addresses(found)
         if addresses and self._find(pair.address) is pair:  # its instance may have gone meanwhile
             try:
-                self._network.learn(pair, name, addresses, seconds)
+                self._network.learn(pair, name, addresses, seconds, asyncio.get_running_loop().time())
             except OSError:
                 return None
         return answer
@@ -228,4 +229,4 @@ def _addresses(answer: dns.message.Message) -> tuple[list[str], int]:
         seconds = min(seconds, group.ttl)
         if group.rdtype == dns.rdatatype.A:
             addresses += [record.to_text() for record in group]
-    return addresses[:64], max(LEAST_HELD, seconds)
+    return addresses[:MOST_ADDRESSES], max(LEAST_HELD, seconds)

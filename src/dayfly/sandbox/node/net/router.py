@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from ....model.network import ANY_PORT, MAX_RULES, Allowed
 from . import rules
-from .nft import Nft, RulesRefused
+from .nft import Nft
 from .rtnetlink import Rtnetlink, enter, inside, new_namespace
 
 TABLE = "dayfly_"  # name of the machine's, and the slot
@@ -37,7 +37,7 @@ class Pair(Struct):
     address: str
     namespace: int
     allowed: tuple[Allowed, ...] | None = None  # the allow-list, if its instance has one
-    elements: dict[tuple[str, str], None] = {}  # what the rules know of it: set and element
+    elements: dict[tuple[str, str], float] = {}  # what the rules know of it: set and element; until when, monotonic (0: always)
 
     @property
     def interface(self) -> str:
@@ -60,7 +60,8 @@ class Network:
 
     def __init__(self) -> None:
         self._slot = -1
-        self._number = 0
+        self._number = 0  # given out last
+        self._taken: set[int] = set()
         self._closed_before = False  # the machine forwarded nothing until we asked it to
         self._machine: Nft
         self._rules: Nft
@@ -162,8 +163,7 @@ class Network:
 
     def make(self) -> Pair:
         """A pair whose instance may connect to the whole internet. In any thread, one at a time."""
-        self._number = self._number % ADDRESSES + 1
-        number = self._number
+        number = self._number = self._free()
         address = f"198.18.{number >> 8}.{number & 255}"
         pair = Pair(number, address, -1)
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -187,41 +187,46 @@ class Network:
         finally:
             enter(home)
             os.close(home)
+        self._taken.add(number)
         return pair
+
+    def _free(self) -> int:
+        """The next number that no instance has."""
+        number = self._number % ADDRESSES + 1
+        while number in self._taken:
+            number = number % ADDRESSES + 1
+        return number
 
     def restrict(self, pair: Pair, allowed: tuple[Allowed, ...]) -> None:
         """Let its instance connect only to these."""
         pair.allowed = allowed
-        pair.elements["limited", pair.address] = None
+        pair.elements["limited", pair.address] = 0.0
         commands = [f"add element inet dayfly limited {{ {pair.address} }}"]
         for entry in allowed:
             if entry.network is not None:
                 ports = "0-65535" if entry.port == ANY_PORT else str(entry.port)
                 element = f"{pair.address} . {entry.network} . {ports}"
-                pair.elements["listed", element] = None
+                pair.elements["listed", element] = 0.0
                 commands.append(f"add element inet dayfly listed {{ {element} }}")
         self._rules.run("\n".join(commands))
 
-    def learn(self, pair: Pair, name: str, addresses: Iterable[str], seconds: int) -> None:
-        """That name, which the pair's instance may connect to, has these addresses for so long."""
-        commands = []
+    def learn(self, pair: Pair, name: str, addresses: Iterable[str], seconds: int, now: float) -> None:
+        """That name, which the pair's instance may connect to, has these addresses for so long. `now` is monotonic."""
+        commands: list[str] = []
         for entry in pair.allowed or ():
-            if entry.names(name):
-                for address in addresses:
-                    which, port = ("named_any", "") if entry.port == ANY_PORT else ("named", f" . {entry.port}")
-                    element = f"{pair.address} . {address}{port}"
-                    # Added, removed, added: it is there or not, and older kernels keep the old timeout of one that is.
-                    commands += [
-                        f"add element inet dayfly {which} {{ {element} timeout {seconds}s }}",
-                        f"delete element inet dayfly {which} {{ {element} }}",
-                        f"add element inet dayfly {which} {{ {element} timeout {seconds}s }}",
-                    ]
+            for address in addresses if entry.names(name) else ():
+                which, port = ("named_any", "") if entry.port == ANY_PORT else ("named", f" . {entry.port}")
+                element = f"{pair.address} . {address}{port}"
+                if pair.elements.get((which, element), 0.0) < now + seconds / 2:
+                    # Older kernels keep the timeout of what is there already.
+                    commands += [*_gone(which, element), f"add element inet dayfly {which} {{ {element} timeout {seconds}s }}"]
                     pair.elements.pop((which, element), None)
-                    pair.elements[which, element] = None
+                    pair.elements[which, element] = now + seconds
+        for which, element in list(pair.elements)[MAX_RULES + 1 : -LEARNED]:
+            commands += _gone(which, element)
+            del pair.elements[which, element]
         if commands:
             self._rules.run("\n".join(commands))
-        for old in list(pair.elements)[MAX_RULES + 1 : -LEARNED]:
-            del pair.elements[old]  # long over
 
     def cap(self, pair: Pair, mbit: float) -> None:
         """Bound what goes in and what comes out, each, to so many megabits a second."""
@@ -234,11 +239,10 @@ class Network:
     def release(self, pair: Pair) -> None:
         """Its instance is gone. The address comes round again, so nothing that was allowed to it may stay."""
         pair.close()
-        for which, element in reversed(pair.elements):
-            try:
-                self._rules.run(f"delete element inet dayfly {which} {{ {element} }}")
-            except RulesRefused:
-                pass  # its time was over
+        commands = [command for which, element in pair.elements for command in _gone(which, element)]
+        if commands:
+            self._rules.run("\n".join(commands))
+        self._taken.discard(pair.number)
 
     # --- what listens in the router ---------------------------------------------------------------------------------------
 
@@ -301,6 +305,11 @@ def rehearse() -> str:
     trying.start()
     trying.join()
     return "".join(said)
+
+
+def _gone(which: str, element: str) -> list[str]:
+    """Commands after which a set does not have the element, whether it had it before or not."""
+    return [f"{verb} element inet dayfly {which} {{ {element} }}" for verb in ("add", "delete")]
 
 
 def _is_uplink(name: str) -> bool:

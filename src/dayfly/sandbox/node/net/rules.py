@@ -20,6 +20,7 @@ UPLINK = "up"
 CLOSED = "closed"  # chain of a machine that forwards for us alone
 FLOWS = 1024  # connections one instance may have open at a time
 SERVICE_FLOWS = 128  # of them to the platform
+QUESTIONS = 100  # about names, of one instance a second; twice as many at once
 
 # Not the internet: this network, private, shared, loopback, link-local (cloud metadata), documentation, tests, multicast, reserved.
 # IANA's registry of special-purpose addresses; 198.18.0.0/15 are our own instances and those of other servers here.
@@ -41,6 +42,7 @@ table inet dayfly {{
   set named {{ type ipv4_addr . ipv4_addr . inet_service; flags timeout; }}
   set named_any {{ type ipv4_addr . ipv4_addr; flags timeout; }}
   set flows {{ type ipv4_addr; flags dynamic; size 65535; }}
+  set askers {{ type ipv4_addr; flags dynamic; size 65535; }}
   set callers {{ type ipv4_addr; flags dynamic; size 65535; }}
 
   chain refuse {{
@@ -51,9 +53,13 @@ table inet dayfly {{
     type filter hook input priority filter; policy drop;
     ct state established,related accept
     iifname "{UPLINK}" drop
-    ip daddr {SERVICES} udp dport {DNS_PORT} accept
+    ip daddr {SERVICES} udp dport {DNS_PORT} goto names
     ip daddr {SERVICES} tcp dport {{ {DNS_PORT}, {SERVICES_PORT} }} goto services
     goto refuse
+  }}
+  chain names {{
+    add @askers {{ ip saddr limit rate over {QUESTIONS}/second burst {2 * QUESTIONS} packets }} drop
+    accept
   }}
   chain services {{
     ct state new add @callers {{ ip saddr ct count over {SERVICE_FLOWS} }} reject with tcp reset
