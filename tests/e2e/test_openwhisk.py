@@ -50,7 +50,7 @@ async def test_an_action_lives_from_put_to_delete(ow: Whisk) -> None:
     assert later.status_code == 202
     kept = await ow.activation(later.json()["activationId"])
     assert kept["response"]["result"] == {"greeting": "Hello Bob"}
-    assert [line[30:] for line in kept["logs"]] == [" stdout: hello Bob"]
+    assert await ow.logs(later.json()["activationId"], 1) == ["stdout: hello Bob"]
 
     updated = await ow("PUT", "/actions/hello?overwrite=true", json={"parameters": [{"key": "name", "value": "You"}]})
     assert updated.json()["version"] == "0.0.2"
@@ -151,3 +151,32 @@ async def test_functions_are_the_same_whoever_deployed_them(ow: Whisk) -> None:
     assert (await ow.site.http.put("/v1/namespaces/guest/functions/theirs", json=body)).status_code == 201
     assert await ow.result("theirs", {"a": 1}) == {"native": {"a": 1}}
     assert "theirs" in [action["name"] for action in (await ow("GET", "/actions?limit=0")).json()]
+
+
+LOOP = """#!/usr/bin/env python3
+import json, os, sys
+out = os.fdopen(3, "w")
+calls = 0
+for line in sys.stdin:
+    call = json.loads(line)
+    calls += 1
+    print("seen", calls, flush=True)
+    out.write(json.dumps({"calls": calls, "value": call["value"], "id": call["activation_id"]}) + "\\n")
+    out.flush()
+"""
+
+
+async def test_programs_in_any_language(ow: Whisk) -> None:
+    script = "#!/bin/sh\necho some log\necho \"{\\\"args\\\": $1, \\\"id\\\": \\\"$__OW_ACTIVATION_ID\\\"}\"\n"
+    made = await ow.put("/actions/native", exec={"kind": "blackbox", "image": "openwhisk/dockerskeleton", "code": script})
+    assert (made["exec"]["kind"], made["exec"]["code"]) == ("blackbox", script)
+    answer = (await ow.invoke("native", {"a": 1})).json()
+    assert answer["response"]["result"] == {"args": {"a": 1}, "id": answer["activationId"]}
+    assert await ow.logs(answer["activationId"], 1) == ["stdout: some log"]
+    await ow.put("/actions/loop", exec={"kind": "blackbox", "image": "openwhisk/actionloop-base", "code": zipped({"exec": LOOP})})
+    for count in (1, 2):
+        result = await ow.result("loop", {"n": count})
+        assert (result["calls"], result["value"]) == (count, {"n": count}), "one program takes all calls"
+    await ow.put("/actions/image", exec={"kind": "blackbox", "image": "somebody/something"})
+    refused = await ow.invoke("image")
+    assert (refused.status_code, refused.json()["error"]) == (502, "Failed to pull container image 'somebody/something'.")

@@ -53,6 +53,13 @@ class Whisk:
     async def result(self, name: str, args: Any = None) -> Any:
         return (await self.invoke(name, args, result="true")).json()
 
+    async def logs(self, identifier: str, count: int) -> list[str]:
+        """What an activation printed, without times, once there are that many lines."""
+        async with asyncio.timeout(30):
+            while len(lines := (await self.activation(identifier))["logs"]) < count:
+                await asyncio.sleep(0.02)
+        return [line[31:] for line in lines]
+
     async def activation(self, identifier: str) -> Any:
         """The record, once it is there."""
         async with asyncio.timeout(30):

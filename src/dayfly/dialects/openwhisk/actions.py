@@ -55,12 +55,12 @@ class Actions:
         elsewhere(self._view, namespace, name, en.ACTION)
         await ensure(namespace, do)
         made, code = self._merged(who, namespace, name, given, old)
-        config = self._config(head, namespace, name, made)
+        known = self._view.revision(space(namespace), name)
+        config = self._config(head, namespace, name, made, fresh=code is not None or known is not None)
         if code is None and config is not None:  # only what is said about the code changes
-            revision = self._view.revision(space(namespace), name)
-            code = a.Code(package=revision.artifact.digest) if revision is not None else a.Code(files={"none": ""})
+            code = a.Code(package=known.artifact.digest) if known is not None else a.Code(files={"none": ""})
         elif isinstance(code, bytes):
-            code = a.Code(package=(await do(a.PutPackage(namespace=space(namespace), data=code))).digest)
+            code = a.Code(package=(await do(a.PutPackage(namespace=space(namespace), data=code, filename="exec"))).digest)
         if config is not None and code is not None:
             await do(
                 a.PutFunction(
@@ -223,8 +223,11 @@ class Actions:
         if name == BLACKBOX:
             if not isinstance(given.get("image"), str):
                 raise Rejected(400, f"{MALFORMED}'image' must be a string defined in 'exec' for 'blackbox' actions")
-            made: dict[str, Any] = {"kind": name, "image": given["image"], "binary": False}
-            return made | ({"main": main} if main else {}) | ({"code": code} if code else {}), None
+            made: dict[str, Any] = {"kind": name, "image": given["image"], "binary": False} | ({"main": main} if main else {})
+            if not isinstance(code, str) or not code or native(given["image"]) is None:
+                return made, None
+            made["binary"] = is_binary(code)
+            return made, _decoded(code) if made["binary"] else a.Code(files={"exec": code})
         kind = kind_of(name)
         if kind is None:
             known = ", ".join((*KINDS, SEQUENCE, BLACKBOX))
@@ -238,10 +241,7 @@ class Actions:
         binary = is_binary(code)
         exec_: dict[str, Any] = {"kind": kind.name, "binary": binary} | ({"main": main} if main else {})
         if binary:
-            try:
-                return exec_, base64.b64decode(code.strip(), validate=True)
-            except binascii.Error as error:
-                raise Rejected(400, f"{MALFORMED}{error}") from None
+            return exec_, _decoded(code)
         if kind.family == "python":
             return exec_, a.Code(files={"__main__.py": code})
         manifest = {"package.json": _WITH_CLIENT} if _USES_CLIENT.search(code) else {}
@@ -271,10 +271,10 @@ class Actions:
                 raise Rejected(400, TOO_LONG)
         return total
 
-    def _config(self, head: Head, namespace: str, name: str, made: dict[str, Any]) -> Config | None:
+    def _config(self, head: Head, namespace: str, name: str, made: dict[str, Any], *, fresh: bool) -> Config | None:
         """How the code is run; None for what cannot be run here."""
         exec_, limits = made["exec"], made["limits"]
-        if exec_["kind"] == BLACKBOX:
+        if exec_["kind"] == BLACKBOX and (not fresh or native(exec_["image"]) is None):
             return None
         shared: dict[str, Any] = {
             "memory_mb": limits["memory"],
@@ -291,12 +291,13 @@ class Actions:
         if exec_["kind"] == SEQUENCE:
             steps = tuple(_step(component) for component in exec_["components"])
             return Config(runtime="sequence", handler="", contract="whisk", steps=steps, **shared)
-        kind = kind_of(exec_["kind"])
+        how = native(exec_["image"]) if exec_["kind"] == BLACKBOX else None
+        kind = kind_of("python:default" if how else exec_["kind"])
         assert kind is not None
         return Config(
             runtime=kind.runtime,
-            handler=exec_.get("main") or "main",
-            contract="whisk",
+            handler=how or exec_.get("main") or "main",
+            contract="actionloop" if how else "whisk",
             init_timeout_s=max(10.0, limits["timeout"] / 1000),
             concurrency=limits["concurrency"],
             conductor=en.truthy(en.value_of(made["annotations"], "conductor")),
@@ -306,10 +307,24 @@ class Actions:
     async def _shown(self, document: Document, do: Do, *, code: bool) -> dict[str, Any]:
         shown = _shown(document)
         exec_ = dict(document.body["exec"])
-        if code and exec_["kind"] not in (SEQUENCE, BLACKBOX):
+        if code and exec_["kind"] != SEQUENCE and self._view.function(document.namespace, document.name) is not None:
             files = await do(a.ReadPackage(namespace=document.namespace, name=document.name))
             exec_["code"] = _code(files, exec_["binary"])
         return shown | {"exec": exec_}
+
+
+def native(image: str) -> str | None:
+    """How the program is run that comes with a blackbox action, where no image of its own is needed."""
+    if "dockerskeleton" in image:
+        return "once"
+    return "loop" if "actionloop" in image or "action-loop" in image else None
+
+
+def _decoded(code: str) -> bytes:
+    try:
+        return base64.b64decode(code.strip(), validate=True)
+    except binascii.Error as error:
+        raise Rejected(400, f"{MALFORMED}{error}") from None
 
 
 def is_binary(code: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ... import __version__
+from ...errors import NotFound
 from ...model.function import MiB
 from ..hook import Do, Head, Params, Reply
 from . import entities as en
@@ -63,6 +64,9 @@ class Info:
 
     async def version(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         return answer(head, _API)
+
+    async def missing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        raise NotFound(head.path)
 
     async def ping(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         return Reply(200, [("content-type", "text/plain; charset=UTF-8")], b"pong")

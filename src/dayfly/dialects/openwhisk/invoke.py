@@ -63,7 +63,7 @@ class Calls:
         known = self._bound.get(key)
         if known is not None and all(a is b for a, b in zip(known.action.docs, action.docs, strict=False)):
             return known
-        if action.body["exec"]["kind"] == BLACKBOX:
+        if action.body["exec"]["kind"] == BLACKBOX and self._view.function(action.space, action.function) is None:
             image = action.body["exec"].get("image", "")
             raise Rejected(502, f"Failed to pull container image '{image}'.")
         parameters = action.inherited | (

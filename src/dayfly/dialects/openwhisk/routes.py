@@ -81,6 +81,7 @@ def dialect(view: View) -> Dialect:
             )
             for ending in ("", ".http", ".json")
         ),
+        route("*", API + "/{rest...}", info.missing),
         Route(method="*", path="/api/{ns}/{rest...}", decode=apis.decode, encode=web.encode, fast=True),
         *(
             route(method, API + "/namespaces/whisk.system/actions/{name...}", of_system(handle))

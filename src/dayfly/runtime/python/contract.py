@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from . import whisk
+from . import actionloop, whisk
 from .context import Context
 from .errors import LoadFailed
 from .request import Request
@@ -86,11 +86,15 @@ def _http_invoke(handler: Callable[[Any, Context], Any], work: dict[str, Any]) -
     return invoke
 
 
+def _actionloop(work: dict[str, Any]) -> Entry:
+    return Entry(actionloop.load(work), False, False)
+
+
 def _whisk(work: dict[str, Any]) -> Entry:
     return Entry(whisk.load(work), False, False)
 
 
-CONTRACTS: dict[str, Callable[[dict[str, Any]], Entry]] = {"dayfly": _dayfly, "whisk": _whisk}
+CONTRACTS: dict[str, Callable[[dict[str, Any]], Entry]] = {"dayfly": _dayfly, "whisk": _whisk, "actionloop": _actionloop}
 
 
 def find(handler: str, root: str) -> Callable[[Any, Context], Any]:

@@ -62,20 +62,31 @@ def _activate(folder: str) -> None:
                 sys.path.insert(0, packages)
 
 
-def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+def set_call(head: dict[str, Any]) -> dict[str, str]:
+    """Put what the action may know of this call into the environment; the same by the names of the contract, in lower case."""
     environ = os.environ
-    if "DAYFLY_URL" in environ:
-        environ["__OW_API_HOST"] = environ["DAYFLY_URL"]
-    own_key = "dayfly:" + environ["DAYFLY_TOKEN"] if "DAYFLY_TOKEN" in environ else ""
+    call = {
+        "activation_id": head["id"],
+        "transaction_id": head["id"],
+        "deadline": str(int(head["deadline"] * 1000)),
+    }
+    if "client" in head:
+        call.update(json.loads(head["client"]))
+        if "api_key" in call and "DAYFLY_TOKEN" in environ:
+            call["api_key"] = "dayfly:" + environ["DAYFLY_TOKEN"]
+    for key, value in call.items():
+        environ["__OW_" + key.upper()] = value
+    return call
+
+
+def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+    if "DAYFLY_URL" in os.environ:
+        os.environ["__OW_API_HOST"] = os.environ["DAYFLY_URL"]
 
     def invoke(head: dict[str, Any], body: bytes, rest: Rest) -> Any:
         if rest is not None:
             body += b"".join(iter(rest, b""))
-        environ["__OW_ACTIVATION_ID"] = environ["__OW_TRANSACTION_ID"] = head["id"]
-        environ["__OW_DEADLINE"] = str(int(head["deadline"] * 1000))
-        if "client" in head:
-            for key, value in json.loads(head["client"]).items():
-                environ["__OW_" + key.upper()] = own_key or value if key == "api_key" else value
+        set_call(head)
         try:
             result = main(loads(body) if body else {})
             if hasattr(result, "__await__"):
