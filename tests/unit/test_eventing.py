@@ -684,3 +684,19 @@ async def test_who_is_cancelled_does_not_take_the_batch_along(world: World) -> N
     gate.set()
     await world.until(lambda: len(world.calls) == 2)
     assert [one["id"] for one in world.bodies()[1]] == ["1", "3"]
+
+
+async def test_what_brokers_hold_is_known_without_counting_and_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.perform(a.PutBroker(name="b", retention_bytes=2000))
+    await world.publish(*(event(str(n), data="x" * 500) for n in range(10)), broker="b")
+    [(_, _, size)] = await world.store.fetch("events_channels")
+    assert size > 5000
+    await world.eventing.brokers.tidy()
+    [(_, _, size)] = await world.store.fetch("events_channels")
+    assert size <= 2000
+    monkeypatch.setattr("dayfly.events.broker.MAX_STORED", size + 100)
+    await world.eventing.brokers.tidy()
+    with pytest.raises(errors.Throttled, match="wait for their delivery"):
+        await world.publish(event("more", data="x" * 500), broker="b")

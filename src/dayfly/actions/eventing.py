@@ -392,7 +392,6 @@ class Recording(Struct, frozen=True, kw_only=True):
 
     call: Invoke | None = None
     event: Event | None = None
-    events: tuple[Event, ...] = ()  # of a delivery in batches
 
 
 class Advanced(Struct, frozen=True, kw_only=True):

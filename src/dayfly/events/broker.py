@@ -12,7 +12,7 @@ from typing import Final
 
 from .. import actions as a
 from ..clock import Clock
-from ..errors import BadInput, NotFound, TooLarge
+from ..errors import BadInput, NotFound, Throttled, TooLarge
 from ..model.event import Event, EventType, Recorded
 from ..store.port import Row, Statement, Store
 from .catalog import Catalog
@@ -21,6 +21,8 @@ from .items import Plan, decode_event
 from .queue import AsyncQueue
 from .routing import Router
 
+MAX_STORED: Final = 16 << 30  # bytes of events that are kept, all together
+TIDIED: Final = 30.0  # seconds a client should wait when there is no room
 MAX_EVENT: Final = 4 << 20  # bytes of one event's data
 TYPES: Final = 1000  # of one broker that are remembered
 FOLLOWERS: Final = 64
@@ -42,6 +44,7 @@ class Brokers:
         self._clock = clock
         self._types: dict[tuple[str, str, str], EventType] = {}  # seen since they were written last; counts are what is new
         self._followers: list[tuple[str, str, str, asyncio.Queue[Recorded | None]]] = []  # namespace, channel, type
+        self._stored = 0  # bytes of events, about; made exact by `tidy`
         self.accepted = 0  # events, for a metric
 
     async def open(self) -> None:
@@ -53,7 +56,7 @@ class Brokers:
         """Raises NotFound for a broker that does not exist, BadInput for an event that breaks the rules, Throttled when too much
         waits."""
         self._check(action.events)
-        await self._queue.admit(0)
+        self._admit(action.events)
         plans = [self._router.accept(action.namespace, action.broker, event) for event in action.events]
         published = await self._write(plans)
         for event, outcome in zip(action.events, published, strict=True):
@@ -87,6 +90,16 @@ class Brokers:
         """Where the source of a trigger had come to."""
         rows = await self._store.fetch("checkpoint_one", namespace=namespace, name=trigger)
         return bytes(rows[0][0]) if rows else None
+
+    def _admit(self, events: Sequence[Event]) -> None:
+        """Raises Throttled when so much is kept that retention cannot make room: it waits for delivery, or is dead."""
+        self._stored += sum(len(event.data or b"") for event in events)
+        if self._stored > MAX_STORED:
+            raise Throttled(
+                "Too many events wait for their delivery.",
+                hint="See what keeps them: dayfly trigger ls, dayfly dlq ls.",
+                retry_after=TIDIED,
+            )
 
     @staticmethod
     def _check(events: Sequence[Event]) -> None:
@@ -228,7 +241,9 @@ class Brokers:
         """Write down the types that have passed, and forget events that are too old or too much. Called every few seconds."""
         await self._write_types()
         now = self._clock.now()
-        for namespace, channel, _, size in await self._store.fetch("events_channels"):
+        channels = await self._store.fetch("events_channels")
+        self._stored = sum(size for _, _, size in channels)
+        for namespace, channel, size in channels:
             seconds, most = SOURCE_RETENTION
             if channel.startswith("b:"):
                 try:

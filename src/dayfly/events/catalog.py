@@ -148,7 +148,7 @@ class Catalog:
     # --- changing ---------------------------------------------------------------------------------------------------
 
     async def put_broker(self, action: a.PutBroker) -> Broker:
-        return await self._put("broker", action.name, _noun(Broker, action), self._nouns["broker"])
+        return await self._put("broker", action.name, _noun(Broker, action))
 
     async def get_broker(self, action: a.GetBroker) -> Broker:
         return self.broker(action.namespace, action.name)
@@ -190,7 +190,7 @@ class Catalog:
             self.require_source(trigger)
         if (namespace, action.name) not in self._nouns["trigger"] and self.of_namespace(namespace)["trigger"] >= MAX_TRIGGERS:
             raise Conflict(f"{namespace} has {MAX_TRIGGERS} triggers, which is the most there can be", limit=MAX_TRIGGERS)
-        return await self._put("trigger", action.name, trigger, self._nouns["trigger"])
+        return await self._put("trigger", action.name, trigger)
 
     def _require_free(self, trigger: Trigger) -> None:
         self.queue(trigger.namespace, trigger.queue)
@@ -240,7 +240,7 @@ class Catalog:
 
     async def _set_paused(self, namespace: str, name: str, paused: bool) -> Trigger:
         trigger = msgspec.structs.replace(self.trigger(namespace, name), paused=paused)
-        return await self._put("trigger", name, trigger, self._nouns["trigger"])
+        return await self._put("trigger", name, trigger)
 
     async def put_queue(self, action: a.PutQueue) -> Queue:
         before = self.find_queue(action.namespace, action.name)
@@ -250,7 +250,7 @@ class Catalog:
             self.require_destination(action.namespace, action.dead_letter)
             if action.dead_letter.kind == "queue" and action.dead_letter.name == action.name:
                 raise BadInput("A queue cannot be its own dead-letter queue.")
-        return await self._put("queue", action.name, _noun(Queue, action), self._nouns["queue"])
+        return await self._put("queue", action.name, _noun(Queue, action))
 
     async def get_queue(self, action: a.GetQueue) -> Queue:
         return self.queue(action.namespace, action.name)
@@ -274,7 +274,7 @@ class Catalog:
             if destination is not None:
                 self.require_destination(action.namespace, destination)
         name = f"{action.function}@{action.qualifier}"
-        return await self._put("async", name, _noun(AsyncConfig, action), self._nouns["async"], named=False)
+        return await self._put("async", name, _noun(AsyncConfig, action), named=False)
 
     async def get_async(self, action: a.GetAsyncConfig) -> AsyncConfig:
         found = self.async_config(action.namespace, action.function, action.qualifier)
@@ -291,7 +291,7 @@ class Catalog:
         await self.get_async(a.GetAsyncConfig(namespace=action.namespace, function=action.function, qualifier=action.qualifier))
         await self._delete("async", action.namespace, f"{action.function}@{action.qualifier}")
 
-    async def _put(self, kind: str, name: str, noun: N, known: dict[tuple[str, str], Noun], *, named: bool = True) -> N:
+    async def _put(self, kind: str, name: str, noun: N, *, named: bool = True) -> N:
         self._require_namespace(noun.namespace)
         if named:
             self._check_name(kind, name)
@@ -299,7 +299,7 @@ class Catalog:
         if isinstance(noun, AsyncConfig):
             noun = msgspec.structs.replace(noun, updated=now)
         else:
-            before = known.get((noun.namespace, name))
+            before = self._nouns[kind].get((noun.namespace, name))
             created = before.created if isinstance(before, Broker | Trigger | Queue) else now
             noun = msgspec.structs.replace(noun, created=created, updated=now)
         try:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..actions import Invoke, Published, Scheduled
 from ..clock import Clock
-from ..errors import BadInput, NotFound
+from ..errors import BadInput
 from ..model.call import Mode
 from ..model.delivery import Delivered, Destination, Shape
 from ..model.event import HOPS, Event
@@ -133,10 +133,8 @@ class Router:
             message = Message(body=made.body, content_type=made.content_type, group=key)
             due = now + queue.delay_s
             item = New(identifier, namespace, queue_lane(to.name), due, now, encode(message), key=key)
-        elif to.kind == "http":
-            item = New(identifier, namespace, host_lane(to.name), now, now, encode(Post(to=to, event=event)))
         else:
-            raise NotFound(f"there is no destination of the kind {to.kind}")
+            item = New(identifier, namespace, host_lane(to.name), now, now, encode(Post(to=to, event=event)))
         return Plan(puts(item), [item])
 
 

@@ -66,7 +66,7 @@ AND seq > :after AND received >= :since ORDER BY seq LIMIT :limit;
 SELECT seq, received, length(body) FROM events WHERE namespace = :namespace AND channel = :channel ORDER BY seq LIMIT :bite;
 
 -- name: events_channels
-SELECT namespace, channel, count(*), sum(length(body)) FROM events GROUP BY namespace, channel;
+SELECT namespace, channel, bytes FROM event_sums WHERE bytes > 0;
 
 -- name: events_forget
 -- Up to a number, but none that is still to be delivered or is dead.
