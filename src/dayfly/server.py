@@ -191,7 +191,6 @@ class Server:
             self.events_clock,
             lead=self._lead,
             prewarm=self._prewarm,
-            tenants=settings.multi_tenant,
         )
         self.eventing.catalog.require_source = self.sources.check
         self.eventing.catalog.watchers.append(self.sources.heard)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,44 @@ async def test_nothing_is_lost_when_this_server_is_killed(foreign: Foreign, tmp_
         found = await arrived(world, len(sent))
         assert set(found) == set(sent)
         assert len(found) <= len(sent) + 3 * 100, "only what was under way at a kill comes twice"
+
+
+async def test_a_timer_fires_each_moment_once_although_this_server_is_killed(tmp_path: Path) -> None:
+    async with Sourced(tmp_path / "db") as world:
+        await world.trigger("timer", schedule="* * * * * *", missed="all")
+        await world.running()
+    for _ in range(3):
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.source_victim", str(tmp_path / "db"), stdout=asyncio.subprocess.PIPE
+        )
+        assert victim.stdout is not None
+        assert await victim.stdout.readline() == b"running\n"
+        await asyncio.sleep(0.9)
+        victim.kill()
+        await victim.wait()
+    async with Sourced(tmp_path / "db") as world:
+        await world.running()
+        events = await world.accepted()
+        while len(events) < 4:
+            await asyncio.sleep(0.05)
+            events = await world.accepted()
+        moments = [datetime.fromisoformat(event.time).timestamp() for event in events]
+        assert moments == [moments[0] + number for number in range(len(moments))], "none lost, none twice"
+
+
+async def test_a_message_that_cannot_be_an_event_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    await server.start()
+    try:
+        async with Sourced() as world:
+            await world.trigger("redis", **server.settings())
+            await world.running()
+            await server.put(["before", "x" * (5 << 20), "after"])
+            await world.until(lambda: len(world.calls) == 3)
+            events = await world.accepted()
+            assert [event.type for event in events] == ["dayfly.redis.entry", "dayfly.source.refused", "dayfly.redis.entry"]
+            assert b"larger than" in (events[1].data or b"")
+            while await server.unread():
+                await asyncio.sleep(0.02)
+    finally:
+        await server.stop()

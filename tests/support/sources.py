@@ -30,9 +30,7 @@ CALM = Policy(jitter=0.0, max_attempts=1)
 class Sourced:
     """A server's part that has to do with sources. `path` None: in memory."""
 
-    def __init__(
-        self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0, tenants: bool = False
-    ) -> None:
+    def __init__(self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0) -> None:
         self.clock = clock or SystemClock()
         self.store = SqliteStore(path)
         self.calls: list[Invoke] = []
@@ -54,7 +52,6 @@ class Sourced:
             self.clock,
             lead=lambda _: lead,
             prewarm=lambda _: self.warmed.append(self.clock.now()),
-            tenants=tenants,
         )
         self.eventing.catalog.require_source = self.runner.check
         self.eventing.catalog.watchers.append(self.runner.heard)

@@ -7,8 +7,10 @@ import pytest
 from dayfly import actions as a
 from dayfly.auth.policy import ROLES, Authority, allowed
 from dayfly.errors import Forbidden, Unauthenticated
+from dayfly.model.delivery import Destination
 from dayfly.model.function import Callers, InvokePolicy
 from dayfly.model.identity import ANONYMOUS, EVERYWHERE, LOCAL, STRANGER, Identity, Role
+from dayfly.model.trigger import Source
 from tests.support.fake_platform import FakePlatform
 
 pytestmark = pytest.mark.anyio
@@ -148,3 +150,17 @@ def test_who_is_unknown_calls_what_is_public_and_is_asked_who_it_is_elsewhere(un
             Authority(lambda namespace, function, policy=policy: policy).check(CALL, unknown)
     with pytest.raises(Unauthenticated):
         AUTHORITY.check(GET, unknown)
+
+
+@pytest.mark.parametrize(
+    ("kind", "who_owns_the_server_alone"),
+    [("files", True), ("postgres", True), ("timer", False), ("webhook", False), ("queue", False)],
+)
+def test_sources_that_reach_what_the_server_can_reach_are_for_its_owner(kind, who_owns_the_server_alone):
+    put = a.PutTrigger(name="t", target=Destination(kind="function", name="f"), source=Source(kind=kind))
+    tenant = Identity(name="x", grants={"default": (Role.OWNER, Role.DEPLOYER), EVERYWHERE: (Role.DEPLOYER,)})
+    assert allowed(tenant, put) is not who_owns_the_server_alone
+    assert allowed(Identity(name="y", grants={EVERYWHERE: (Role.OWNER,)}), put)
+    if who_owns_the_server_alone:
+        with pytest.raises(Forbidden, match="only its owner"):
+            AUTHORITY.check(put, tenant)

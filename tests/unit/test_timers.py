@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dayfly import actions as a
-from dayfly.errors import BadInput, Forbidden
+from dayfly.errors import BadInput
 from dayfly.scaler.prewarm import LEAST, MOST, lead_for
 from dayfly.testing.clock import FakeClock, settle
 from tests.support.sources import Sourced
@@ -176,13 +176,6 @@ async def test_passwords_belong_into_secrets(kind: str, settings: dict[str, obje
         with pytest.raises(BadInput, match="plain text") as refused:
             await world.trigger(kind, **settings)
         assert "dayfly secret set" in refused.value.hint
-
-
-async def test_sources_that_read_inside_are_not_for_tenants_who_do_not_trust_each_other(tmp_path: Path) -> None:
-    async with Sourced(clock=FakeClock(NOON), tenants=True) as world:
-        with pytest.raises(Forbidden):
-            await world.trigger("files", path=str(tmp_path))
-        await world.trigger("timer", schedule="@daily")
 
 
 async def test_there_is_no_such_source() -> None:

@@ -15,6 +15,7 @@ from .. import actions as a
 from ..errors import DayflyError, Forbidden
 from ..model.function import Callers, InvokePolicy
 from ..model.identity import ANONYMOUS, EVERYWHERE, LOCAL, STRANGER, Identity, Role
+from ..model.trigger import OPEN_SOURCES
 from .gate import unknown
 
 Handler = Callable[[a.Action | a.Invoke, Identity], Awaitable[Any]]
@@ -139,6 +140,8 @@ def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     if isinstance(action, a.CreateToken):  # nobody gives what they do not have
         mine: frozenset[type] = frozenset().union(*(ROLES[role] for role in identity.roles(action.namespace)))
         return kind in mine and bool(action.roles) and all(ROLES[role] <= mine for role in action.roles)
+    if isinstance(action, a.PutTrigger) and _reaches_inside(action):
+        return Role.OWNER in identity.roles(EVERYWHERE)
     if isinstance(action, a.CreateKey):
         namespaces += action.elsewhere
     return all(any(kind in ROLES[role] for role in identity.roles(namespace)) for namespace in namespaces)
@@ -188,9 +191,19 @@ class Authority:
         return guarded
 
 
+def _reaches_inside(action: a.PutTrigger) -> bool:
+    """Whether the trigger's source reads files of the server, or connects to wherever the server can."""
+    return action.source is not None and action.source.kind not in OPEN_SOURCES
+
+
 def _refusal(identity: Identity, action: a.Action | a.Invoke) -> DayflyError:
     if identity is ANONYMOUS or identity is STRANGER:
         return unknown(identity)
+    if isinstance(action, a.PutTrigger) and action.source is not None and _reaches_inside(action):
+        return Forbidden(
+            f"A source {action.source.kind[:64]!r} reads what this server can reach: only its owner may make such a trigger.",
+            hint=f"For everybody who may make triggers: {', '.join(OPEN_SOURCES)}, and brokers.",
+        )
     roles = "; ".join(f"{', '.join(roles)} in {namespace}" for namespace, roles in sorted(identity.grants.items()))
     return Forbidden(
         f"{identity.name} may not perform {type(action).__name__} in namespace {action.namespace!r}.",

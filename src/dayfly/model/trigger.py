@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 from .delivery import DAY, Destination, Policy
 
 DEFAULT_BROKER = "default"
+OPEN_SOURCES = ("queue", "timer", "webhook")  # for everybody who may make triggers; others read files or networks of the server
 
 
 class Broker(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Sources of events, one folder each, behind one port (`port`), run by `runner`."""

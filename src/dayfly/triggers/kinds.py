@@ -26,18 +26,17 @@ class Kind(Struct, frozen=True):
 
     module: str
     extra: str = ""  # of the package, if it needs more than the base installation
-    inside: bool = False  # it reads the server's files, or connects to wherever the server can
 
 
 KINDS: Final[dict[str, Kind]] = {
     "timer": Kind("timers.source"),
     "webhook": Kind("webhooks.source"),
-    "files": Kind("files.source", inside=True),
-    "redis": Kind("redis.source", extra="redis", inside=True),
-    "nats": Kind("nats.source", extra="nats", inside=True),
-    "mqtt": Kind("mqtt.source", extra="mqtt", inside=True),
-    "postgres": Kind("postgres.source", extra="postgres", inside=True),
-    "kafka": Kind("kafka.source", extra="kafka", inside=True),
+    "files": Kind("files.source"),
+    "redis": Kind("redis.source", extra="redis"),
+    "nats": Kind("nats.source", extra="nats"),
+    "mqtt": Kind("mqtt.source", extra="mqtt"),
+    "postgres": Kind("postgres.source", extra="postgres"),
+    "kafka": Kind("kafka.source", extra="kafka"),
 }
 
 

@@ -24,8 +24,9 @@ import msgspec
 from msgspec import Struct
 
 from ..clock import Clock
-from ..errors import DayflyError, Throttled
+from ..errors import BadInput, DayflyError, Throttled
 from ..model.event import Event
+from ..model.ids import new_id
 from ..model.trigger import Trigger
 
 STOP_AGAIN: Final = 10.0  # seconds
@@ -97,6 +98,16 @@ class Loop:
     async def run(self) -> None:
         raise NotImplementedError
 
+    def _refused(self, event: Event, error: BadInput) -> Event:
+        told = {"reason": error.detail, "id": event.id[:256], "bytes": len(event.data or b"")}
+        return Event(
+            id=new_id(),
+            source=self.context.source,
+            type="dayfly.source.refused",
+            datacontenttype="application/json",
+            data=msgspec.json.encode(told),
+        )
+
     async def deliver(self, events: Sequence[Event], confirm: Callable[[], Awaitable[object]]) -> None:
         """Emit, then tell the foreign system. A stop that falls in the middle waits for both, or events would come twice."""
 
@@ -113,13 +124,23 @@ class Loop:
             raise
 
     async def emit(self, events: Sequence[Event], checkpoint: bytes | None = None) -> None:
-        """Give events to the outlet; where too much waits for delivery already, wait until it takes them."""
+        """Give events to the outlet; where too much waits for delivery already, wait until it takes them.
+
+        A message that cannot be an event (too large, say) must not hold up those behind it: in its place goes an event that says so.
+        """
         while True:
             try:
                 await self.context.outlet.emit(events, checkpoint)
                 break
             except Throttled as full:
                 await self.context.clock.sleep(full.retry_after or 1.0)
+            except BadInput as error:
+                if len(events) == 1:
+                    events = [self._refused(events[0], error)]
+                    continue
+                for event in events:
+                    await self.emit([event])
+                events = []
         if checkpoint is not None:
             self.checkpoint = checkpoint
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from ..clock import Clock, Timer
-from ..errors import DayflyError, Forbidden, NotFound
+from ..errors import DayflyError, NotFound
 from ..model.event import Event
 from ..model.trigger import Source as SourceSpec
 from ..model.trigger import SourceHealth, Trigger
@@ -34,7 +34,7 @@ Key = tuple[str, str]  # namespace, trigger
 
 class Runner:
     """`emit` and `checkpoint` are those of events.broker.Brokers; `secret(namespace, name)` is the value of a secret. `lead(trigger)`
-    tells how many seconds ahead of a known moment `prewarm(trigger)` is to be called. `tenants`: they do not trust each other."""
+    tells how many seconds ahead of a known moment `prewarm(trigger)` is to be called."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class Runner:
         *,
         lead: Callable[[Trigger], float] = lambda _: 0.0,
         prewarm: Callable[[Trigger], None] = lambda _: None,
-        tenants: bool = False,
     ) -> None:
         self._emit = emit
         self._checkpoint = checkpoint
@@ -53,21 +52,15 @@ class Runner:
         self._clock = clock
         self._lead = lead
         self._prewarm = prewarm
-        self._tenants = tenants
         self._running: dict[Key, _Run] = {}
         self._ending: dict[Key, asyncio.Task[None]] = {}
         self._open = False
 
     def check(self, trigger: Trigger) -> None:
-        """Raises BadInput if the trigger's source does not exist or its settings are wrong, Forbidden if it is not for tenants."""
+        """Raises BadInput if the trigger's source does not exist or its settings are wrong."""
         assert trigger.source is not None
         kinds.keep_secret(trigger.source.settings)
         kinds.settings_of(trigger, lambda name: self._secret(trigger.namespace, name))
-        if self._tenants and kinds.KINDS[trigger.source.kind].inside:
-            raise Forbidden(
-                f"The source {trigger.source.kind} reads files or networks of the server: not where tenants do not trust each other.",
-                hint="Timers, webhooks, queues and brokers are for everybody.",
-            )
 
     def open(self, triggers: Sequence[Trigger]) -> None:
         """Begin: start the sources of these triggers."""

@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 from ...model.event import Event
 from ..port import MAX_BATCH, Context, Loop, SourceFailed
 
-MAX_SEEN: Final = 100_000
+MAX_SEEN: Final = 50_000
 MAX_INLINE: Final = 1 << 20  # bytes of a file that goes along
 LOOK_EVERY: Final = 30.0  # seconds: what inotify did not tell (network folders) is found then
 
@@ -57,21 +57,21 @@ class Found(NamedTuple):
 
     @property
     def mark(self) -> str:
-        return hashlib.sha256(f"{self.path}\0{self.size}\0{self.changed}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        return hashlib.sha256(f"{self.path}\0{self.size}\0{self.changed}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 class Files(Loop):
     def __init__(self, context: Context, settings: Settings) -> None:
         super().__init__(context)
         self._settings = settings
-        self._seen: dict[str, str] = {}  # mark -> path
+        self._seen: set[str] = set()  # marks
 
     async def run(self) -> None:
         folder = self._settings.path
         if not await asyncio.to_thread(os.path.isdir, folder):
             raise SourceFailed(f"There is no folder {folder} on the server.", hint="Make it; the source looks again by itself.")
         first = self.checkpoint is None
-        self._seen = {} if self.checkpoint is None else msgspec.json.decode(self.checkpoint, type=dict[str, str])
+        self._seen = set() if self.checkpoint is None else msgspec.json.decode(self.checkpoint, type=set[str])
         stop = asyncio.Event()
         changes = watchfiles.awatch(
             folder,
@@ -87,7 +87,7 @@ class Files(Loop):
             waiting = asyncio.ensure_future(anext(changes))
             await asyncio.sleep(0)  # it watches from here on: what appears during the look is not missed
             if first and not self._settings.existing:
-                self._seen = {found.mark: found.path for found in await asyncio.to_thread(self._look)}
+                self._seen = {found.mark for found in await asyncio.to_thread(self._look)}
                 await self.emit([], self._packed())
             self.context.ready()
             await self._tell()
@@ -105,7 +105,7 @@ class Files(Loop):
         while True:
             present = await asyncio.to_thread(self._look)
             here = {found.mark for found in present}
-            self._seen = {mark: path for mark, path in self._seen.items() if mark in here}
+            self._seen &= here
             fresh = [found for found in present if found.mark not in self._seen]
             if not fresh:
                 return
@@ -122,7 +122,7 @@ class Files(Loop):
             event = await asyncio.to_thread(self._event, found)
             if event is not None:
                 events.append(event)
-        self._seen.update((found.mark, found.path) for found in batch)
+        self._seen |= {found.mark for found in batch}
         await self.emit(events, self._packed())
         if self._settings.after != "keep":
             await asyncio.to_thread(self._put_away, batch)

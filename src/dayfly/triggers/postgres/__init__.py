@@ -1,0 +1,1 @@
+"""PostgreSQL: an outbox table, or notifications."""

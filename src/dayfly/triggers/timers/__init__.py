@@ -1,0 +1,1 @@
+"""Timers: cron in every dialect, intervals, one-shots."""

@@ -1,0 +1,1 @@
+"""Requests from outside as events, believed by their signatures."""
