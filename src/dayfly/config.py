@@ -28,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None  # with the key: TLS on all listeners
     tls_key: Path | None = None
     tls_self_signed: bool = False  # the server makes both for itself
+    oidc: Path | None = None  # file that describes an issuer of OpenID Connect whose tokens let in
     hosts: tuple[str, ...] = ()  # further names under which the server may be addressed
     dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one

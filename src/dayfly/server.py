@@ -33,6 +33,8 @@ from .api.calls import NATIVE_CALLS
 from .auth.audit import Audit
 from .auth.gate import Gate
 from .auth.keys import Keys
+from .auth.oidc import Oidc
+from .auth.oidc import read as read_issuer
 from .auth.policy import Authority
 from .auth.rotation import Rotation
 from .auth.seal import load as load_seal
@@ -312,6 +314,9 @@ class Server:
         await self.documents.load()
         await self.quotas.load()
         await self.keys.load()
+        if settings.oidc is not None:
+            self.keyring.oidc = Oidc(read_issuer(settings.oidc), now=self.clock.now)
+            await self.keyring.oidc.open()
         await self.recorder.open()
         await self.logs.open()
         await self.inputs.open()
@@ -417,6 +422,8 @@ class Server:
         await self.pool.settle()
         await self.sandbox.close()
         self.keys.close()
+        if self.keyring.oidc is not None:
+            self.keyring.oidc.close()
         self.logs.close()
         self.inputs.close()
         self.recorder.close()

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from ..errors import BadInput
 from ..model.identity import Identity
+from .oidc import Oidc
 from .private import read_private, write_private
 from .signed import Signer
 
@@ -62,6 +63,7 @@ class Keyring:
         self._now = now
         self._holders: dict[bytes, _Holder] = {}
         self._ids: dict[str, float] = {}  # of keys, and when they end
+        self.oidc: Oidc | None = None  # reads those of an issuer elsewhere
         self.signer: Signer | None = None  # reads the tokens that nobody stores
         self._signers: dict[str, tuple[bytes, Identity, float]] = {}
         for token, identity in (tokens or {}).items():
@@ -88,6 +90,8 @@ class Keyring:
 
     def holds(self, identifier: str) -> bool:
         """Whether a key of this id lets in."""
+        if self.oidc is not None and identifier.startswith("oidc:"):
+            return True  # the token that it asked for ends with its own
         expires = self._ids.get(identifier)
         return expires is not None and (not expires or expires > self._now())
 
@@ -95,6 +99,8 @@ class Keyring:
         """Whose token (or `uuid:key`) this is; None if it is nobody's, or has expired."""
         if self.signer is not None and token.startswith(b"dfs_"):
             return self.signer.identify(token)
+        if self.oidc is not None and token.startswith(b"ey"):
+            return self.oidc.identify(token)
         digest = sha256(token).digest()
         holder = self._holders.get(digest[:_FOUND_BY])
         if holder is None or not hmac.compare_digest(digest, holder.digest):

@@ -104,6 +104,9 @@ def _networks(context: click.Context, option: click.Parameter, given: tuple[str,
     "--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Serve HTTPS: the certificate and its chain, PEM."
 )
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's key, PEM.")
+@click.option(
+    "--oidc", type=click.Path(path_type=Path), metavar="FILE", help="Let in whom this issuer of OpenID Connect vouches for."
+)
 @click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
 @click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
 @click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
@@ -162,6 +165,7 @@ def _settings(
     multi_tenant: bool,
     without: tuple[str, ...],
     hosts: tuple[str, ...],
+    oidc: Path | None,
     tls: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -192,6 +196,7 @@ def _settings(
         allow_targets=allow_targets,
         dev=dev,
         hosts=hosts,
+        oidc=oidc and oidc.absolute(),
         tls_self_signed=tls is not None,
         tls_cert=tls_cert and tls_cert.absolute(),
         tls_key=tls_key and tls_key.absolute(),
