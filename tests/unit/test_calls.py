@@ -224,6 +224,23 @@ async def test_a_crash_in_the_middle_of_a_call_is_the_platforms_error_with_the_i
     assert len(desk.sandbox.boxes) == 2
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_body_that_comes_while_the_call_waits_reaches_the_instance(whole: bool) -> None:
+    desk = Desk(revision(flavour="http"))
+    client = Waiting()
+    invoke = Invoke(namespace="default", function="hello", body=b"", http=HttpRequest(method="POST", path="/", query="", headers=()))
+    call = desk.dispatcher.begin(invoke, client, body_done=False)
+    for piece in (b"hel", b"lo"):
+        call.feed(piece, False)
+    if whole:
+        call.feed(b"", True)
+    desk.sandbox.boxes[0].ready()
+    if not whole:
+        call.feed(b"!", True)
+    [(_, body, _)] = desk.sandbox.boxes[0].calls.values()
+    assert body == (b"hello" if whole else b"hello!")
+
+
 async def test_per_invocation_each_call_has_an_instance_and_the_next_one_is_started_ahead() -> None:
     desk = Desk(revision(isolation="per-invocation"))
     first = desk.call()

@@ -113,11 +113,12 @@ class Call:
         elif now - self._queued > 0.0005:
             self.timings = Timings(now - self._queued)
         instance.calls += 1
-        self._stream = instance.box.call(self._head(timeout), invoke.body, self._body_done, self)
+        body = invoke.body
+        if self._upload is not None:  # what came while it waited: if that is all, the call ends with it, not before
+            body += b"".join(self._upload)
+        self._stream = instance.box.call(self._head(timeout), body, self._body_done, self)
         if self._upload is not None:
-            waiting, self._upload = self._upload, None
-            if waiting and not self.done:
-                instance.box.send(self._stream, b"".join(waiting), self._body_done)
+            self._upload = None
             if self._drained is not None:
                 self._drained()
                 self._drained = None
