@@ -9,6 +9,8 @@ milliseconds), and `Dayfly-Error: function|platform` on an error, so that the tw
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ..actions import Invoke
@@ -20,7 +22,8 @@ from ..model.ids import new_id
 from ..model.profile import NATIVE
 from . import publish
 
-NO_WAIT = "queue;dur=0.000, cold;dur=0.000"
+_SYNC: Final = Mode.SYNC  # see pool.group
+NO_WAIT: Final = "queue;dur=0.000, cold;dur=0.000"
 
 
 def decode(head: Head, params: Params, body: bytes) -> Invoke:
@@ -96,7 +99,7 @@ def encode(_: Head, invoke: Invoke, result: Result) -> Reply:
         headers = [("content-type", "application/json"), ("dayfly-error", "function")]
         raised = {"type": result.error.type, "message": result.error.message, "trace": result.error.trace}
         return Reply(500, headers, msgspec.json.encode({"error": raised, "invocation": result.invocation}), lines)
-    if invoke.mode is not Mode.SYNC:
+    if invoke.mode is not _SYNC:
         location = f"/v1/namespaces/{invoke.namespace}/invocations/{result.invocation}"
         headers = [("dayfly-invocation-id", result.invocation), ("content-type", "application/json"), ("location", location)]
         return Reply(202, headers, msgspec.json.encode({"invocation": result.invocation}))

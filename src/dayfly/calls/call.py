@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 UPLOAD_HIGH: Final = 256 << 10  # bytes of a request body that wait for an instance before the client is held back
 _NONE: Final = Timings()
+_EVENT: Final = Flavour.EVENT  # members of enumerations that every call asks for (see pool.group)
+_SYNC: Final = Mode.SYNC
+_OK: Final = Status.OK
 _encode = msgspec.json.encode
 
 
@@ -129,7 +132,7 @@ class Call:
     def _head(self, timeout: float) -> bytes:
         invoke = self.invoke
         until = self.dispatcher.clock.now() + timeout
-        if self.revision.config.flavour is Flavour.EVENT and not (
+        if self.revision.config.flavour is _EVENT and not (
             invoke.trace_parent or invoke.client or invoke.cause or invoke.depth
         ):
             # A deadline in milliseconds is a whole number to format, and the same number to whoever reads it.
@@ -265,14 +268,14 @@ class Call:
         self.client.on_result(result)
         if end:
             self._answer = body
-            self._finish(Status.OK, timings, head.status)
+            self._finish(_OK, timings, head.status)
 
     def on_data(self, data: bytes, end: bool) -> None:
         if self.done:
             return
         self.client.on_data(data, end)
         if end:
-            self._finish(Status.OK, self._ran(), self._http_status)
+            self._finish(_OK, self._ran(), self._http_status)
 
     def on_error(self, error: FunctionError) -> None:
         if self.done:
@@ -356,7 +359,7 @@ class Call:
 
     def _record(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
         invoke = self.invoke
-        if invoke.mode is Mode.SYNC and self.whole:
+        if invoke.mode is _SYNC and self.whole:
             self.dispatcher.keep(invoke, status)
         instance = self.instance
         revision = self.revision

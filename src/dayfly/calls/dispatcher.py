@@ -23,6 +23,8 @@ from ..workflows.engine import Run
 from .body import event_body
 from .call import Call, Client
 
+_EVENT: Final = Flavour.EVENT  # see pool.group
+
 SWEEP: Final = 0.05  # seconds between looks at the deadlines: what a timeout may be late
 
 
@@ -83,7 +85,7 @@ class Dispatcher:
         revision = self.routes.resolve(invoke.namespace, invoke.function, invoke.qualifier)
         if not invoke.invocation:
             invoke.invocation = new_id()
-        if revision.config.flavour is Flavour.EVENT:
+        if revision.config.flavour is _EVENT:
             event_body(invoke)
         if (revision.config.steps or revision.config.conductor) and not alone and self.workflows is not None:
             return self.workflows.begin(invoke, revision, client)

@@ -24,6 +24,7 @@ def _status_line(status: int) -> str:
         return f"HTTP/1.1 {status} \r\n"
 
 
+_SYNC: Final = Mode.SYNC  # see pool.group
 _STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
 
 
@@ -92,7 +93,7 @@ class Exchange:
                 assert self.identity is not None
                 dispatch = self.protocol.edge.dispatch
                 dispatch.check(invoke, self.identity)  # nobody unknown makes us read a body
-                if streams and invoke.mode is Mode.SYNC and not invoke.idempotency_key and dispatch.streams(invoke):
+                if streams and invoke.mode is _SYNC and not invoke.idempotency_key and dispatch.streams(invoke):
                     self._invoke = invoke
                     self._call = dispatch.begin(invoke, self, self.identity, False)
         except DayflyError as error:
@@ -189,7 +190,7 @@ class Exchange:
                 self.protocol.spawn(self._perform(invoke, self.identity))
                 return
             self._invoke = invoke
-            if invoke.mode is Mode.SYNC and not invoke.idempotency_key:
+            if invoke.mode is _SYNC and not invoke.idempotency_key:
                 self._call = dispatch.begin(invoke, self, self.identity, True)
                 if invoke.wait_s and not self.answered:
                     self._timer = asyncio.get_running_loop().call_later(invoke.wait_s, self._waited, invoke)
@@ -210,7 +211,7 @@ class Exchange:
         """Calls that go to the disk first: asynchronous ones, and those with an idempotency key."""
         dispatch = self.protocol.edge.dispatch
         try:
-            if invoke.mode is Mode.SYNC:
+            if invoke.mode is _SYNC:
                 self.on_result(await dispatch.once(invoke, identity))
             else:
                 self.on_result(Result(invocation=await dispatch.enqueue(invoke, identity), status=202))
@@ -281,8 +282,15 @@ class Exchange:
     def _whole(self, reply: Reply) -> None:
         head = self._head(reply, len(reply.body))
         bodyless = self.head.method == "HEAD" or reply.status in (204, 304)
-        self._write(head if bodyless else head + reply.body)
-        self._done()
+        data = head if bodyless else head + reply.body
+        if not self.current:
+            self._write(data)
+            self._done()
+            return
+        self.protocol.transport.write(data)
+        self.answered = True
+        self._call = None  # as in `_done`
+        self.protocol.finished(self)
 
     def _head(self, reply: Reply, length: int | None) -> bytes:
         self._head_sent = True

@@ -17,7 +17,7 @@ from ..store.port import Store
 from .slices import Slices
 
 LARGEST: Final = 256 << 10  # bytes of a body that is kept
-SLICES: Final = 4  # that wait for the disk; beyond, inputs are not kept
+SLICES: Final = 2  # that wait for the disk; beyond, inputs are not kept
 KEEP_BYTES: Final = 64 << 20
 BITE: Final = 1000  # rows deleted in one go
 

@@ -21,7 +21,7 @@ from .follow import Followers, Scope, marker
 from .slices import Slices
 
 LINE_LIMIT: Final = 16 << 10  # characters
-SLICES: Final = 32  # waiting for the disk at most: 8,000 lines
+SLICES: Final = 16  # waiting for the disk at most: 8,000 lines
 KEEP_BYTES: Final = 256 << 20  # of all lines with their tags
 KEEP_SECONDS: Final = 7 * 86400.0
 PRUNE_EVERY: Final = 3  # slices

@@ -1,6 +1,6 @@
 """Collects what is to be written behind and hands it to the store in slices.
 
-Two hundred and fifty items, or a fifth of a second, make a slice: small enough that preparing one does not hold up the event loop, large
+Five hundred items, or a fifth of a second, make a slice: small enough that preparing one does not hold up the event loop, large
 enough that the disk works in batches. Items are numbered in the order they came; the store's rows carry the number, so what waits and
 what is written can be told apart and put in one order.
 
@@ -17,8 +17,8 @@ from typing import Final, Generic, TypeVar
 from ..clock import Clock, Timer
 
 FLUSH_EVERY: Final = 0.2  # seconds
-SLICE: Final = 250  # items
-SLICES: Final = 80  # waiting for the disk at most, unless the owner says otherwise
+SLICE: Final = 500  # items
+SLICES: Final = 40  # waiting for the disk at most, unless the owner says otherwise
 FLUSH_PATIENCE: Final = 1.0  # seconds a reader waits for the disk before it takes what is there
 
 T = TypeVar("T")
