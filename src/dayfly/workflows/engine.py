@@ -98,7 +98,7 @@ class Workflows:
         clock: Clock,
     ) -> None:
         """`call` calls the code of one function, also of a conductor. `parts` is by the name of a profile."""
-        self._journal = Journal(store)
+        self._journal = Journal(store, clock)
         self._resolve = resolve
         self._call = call
         self._record = record
@@ -127,6 +127,7 @@ class Workflows:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._journal.close()
 
     def begin(self, invoke: Invoke, revision: Revision, client: Client) -> Run:
         """Start a workflow, or go on with the one of that id. Raises Throttled."""

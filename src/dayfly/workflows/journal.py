@@ -1,17 +1,23 @@
 """The journal of workflows under way: what was asked, and what has happened since.
 
-It is written behind: nobody waits for the disk between two parts. What a crash takes along is done again, so a part runs at least once.
-The journal of a workflow that has ended is deleted; what it did is in the records.
+It is written behind, FLUSH seconds' worth at a time: nobody waits for the disk between two parts, and a workflow that is over before
+then leaves no trace here. What a crash takes along is done again, so a part runs at least once. The journal of a workflow that has ended
+is deleted; what it did is in the records.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from ..actions import Invoke
-from ..store.port import Store
+from ..clock import Clock, Timer
+from ..store.port import Statement, Store
 from .state import Event
+
+FLUSH: Final = 0.02  # seconds
 
 _encode = msgspec.msgpack.Encoder().encode
 _invoke = msgspec.msgpack.Decoder(Invoke).decode
@@ -27,8 +33,12 @@ class Left(Struct, frozen=True):
 
 
 class Journal:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self._waiting: dict[str, list[Statement]] = {}  # by workflow, what is not handed to the store yet
+        self._written: set[str] = set()  # workflows of which the store has something
+        self._timer: Timer | None = None
 
     async def left(self) -> dict[str, Left]:
         """By id, what was under way when the server before this one ended."""
@@ -38,13 +48,36 @@ class Journal:
         for identifier, body in await self._store.fetch("workflow_events_all"):
             if identifier in found:
                 found[identifier].events.append(_event(body))
+        self._written.update(found)
         return found
 
     def begin(self, invoke: Invoke, *, top: bool) -> None:
-        self._store.write_behind(("workflow_put", {"id": invoke.invocation, "top": top, "body": _encode(invoke)}))
+        self._add(invoke.invocation, ("workflow_put", {"id": invoke.invocation, "top": top, "body": _encode(invoke)}))
 
     def add(self, identifier: str, number: int, event: Event) -> None:
-        self._store.write_behind(("workflow_event_put", {"id": identifier, "number": number, "body": _encode(event)}))
+        self._add(identifier, ("workflow_event_put", {"id": identifier, "number": number, "body": _encode(event)}))
 
     def end(self, identifier: str) -> None:
-        self._store.write_behind(("workflow_events_delete", {"id": identifier}), ("workflow_delete", {"id": identifier}))
+        self._waiting.pop(identifier, None)
+        if identifier in self._written:
+            self._written.remove(identifier)
+            row = {"id": identifier}
+            self._store.write_behind(("workflow_events_delete", row), ("workflow_delete", row))
+
+    def close(self) -> None:
+        """Hand over what is waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._flush()
+
+    def _add(self, identifier: str, statement: Statement) -> None:
+        self._waiting.setdefault(identifier, []).append(statement)
+        if self._timer is None:
+            self._timer = self._clock.call_later(FLUSH, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._written.update(self._waiting)
+            self._store.write_behind(*(statement for statements in self._waiting.values() for statement in statements))
+            self._waiting = {}

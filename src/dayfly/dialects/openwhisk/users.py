@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+from urllib.parse import unquote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...errors import Unauthenticated
 from ...model.identity import ANONYMOUS, EVERYWHERE, LOCAL, Identity, Role
@@ -51,22 +53,42 @@ def namespace_of(where: str) -> str:
 def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:
     """Who sends a request to a server that asks for a login: `uuid:key`, or any name with a token.
 
-    Web actions and what the server says of itself are for everybody.
+    Web actions and the addresses of APIs are for everybody, whatever else they show: the action decides. So is what the server says
+    of itself.
     """
     key = basic(head)
+    known = credentials.identify(key.encode()) or credentials.identify(key.partition(":")[2].encode()) if key else None
+    public = _public(head.path)
+    if public:
+        if known is None:
+            known = credentials.identify(head.get(b"authorization").partition(" ")[2].strip().encode("latin-1"))
+        return _guest_of(public, known)
+    if known is not None:
+        return known
     if key:
-        identity = credentials.identify(key.encode()) or credentials.identify(key.partition(":")[2].encode())
-        if identity is None:
-            raise Unauthenticated(UNAUTHORIZED)
-        return identity
+        raise Unauthenticated(UNAUTHORIZED)
     if head.get(b"authorization"):
         return None
     path = head.path.removeprefix("/api/v1").split("/")
-    if len(path) > 2 and path[1] == "web":
-        return Identity(name="anonymous", grants={space(path[2]): (Role.INVOKER,)})
     if head.method == "OPTIONS" or len(path) < 3 or path[1] != "namespaces":
         return ANONYMOUS
     raise Unauthenticated(NO_LOGIN)
+
+
+def _public(path: str) -> str:
+    """The namespace whose web action or API has that path; empty for all others."""
+    parts = path.split("/")
+    if len(parts) > 4 and parts[1:4] == ["api", "v1", "web"] and parts[4:6] != [SYSTEM, "apimgmt"]:
+        return unquote(parts[4])
+    return unquote(parts[2]) if len(parts) > 3 and parts[1] == "api" and parts[2] != "v1" else ""
+
+
+def _guest_of(namespace: str, known: Identity | None) -> Identity:
+    """Somebody who may call in that namespace, beside what may be done anyway."""
+    where = space(namespace)
+    if known is None:
+        return Identity(name="anonymous", grants={where: (Role.INVOKER,)})
+    return replace(known, grants={**known.grants, where: (*known.grants.get(where, ()), Role.INVOKER)})
 
 
 def user(head: Head) -> User:
