@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import fcntl
 import gc
 import logging
@@ -22,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -53,7 +51,7 @@ from .config import Settings
 from .dialects.hook import Mount, View
 from .dialects.mounts import FUNCTIONS
 from .dialects.mounts import mounts as built_in
-from .errors import BadInput, Conflict, DayflyError
+from .errors import Conflict, DayflyError
 from .events.attempt import Outcome
 from .events.eventing import Eventing
 from .events.forward import ForwardClock
@@ -77,6 +75,7 @@ from .observe.inputs import Inputs
 from .observe.logs import LogStore
 from .observe.metrics import Metrics
 from .observe.recorder import Recorder
+from .observe.serverlog import log_to_stderr
 from .platform import Platform
 from .pool.census import Census
 from .pool.pool import Pool
@@ -342,7 +341,7 @@ class Server:
         else:
             self.keyring.trust(LOCAL.id)
         hosts = (*settings.hosts, *(host for mount in self._mounts for host in mount.hosts))
-        certificate = await asyncio.to_thread(self._tls)
+        certificate = await asyncio.to_thread(tls.chosen, settings, self.clock.now())
         gate = Gate(self.keyring, login=settings.needs_token, hosts=hosts)
         app = self._app(gate)
         mounted = {mount.listener for mount in self._mounts}
@@ -438,25 +437,6 @@ class Server:
                 await self.packages.collect(self.registry.artifacts())
             except OSError:
                 log.exception("packages could not be tidied")
-
-    def _tls(self) -> tuple[Path, Path] | None:
-        """Certificate and key, if TLS is asked for. Raises BadInput if they are none."""
-        settings = self.settings
-        if settings.tls_self_signed:
-            names = [name for name in (settings.host, *settings.hosts) if name not in ("0.0.0.0", "::") and "*" not in name]
-            made = tls.self_signed(
-                settings.data / "tls", names, datetime.datetime.fromtimestamp(self.clock.now(), datetime.UTC)
-            )
-            log.info("TLS with %s, SHA-256 %s", made[0], tls.fingerprint(made[0]))
-            return made
-        if settings.tls_cert is None and settings.tls_key is None:
-            return None
-        if settings.tls_cert is None or settings.tls_key is None:
-            raise BadInput(
-                "TLS needs both a certificate and its key", hint="Give --tls-cert and --tls-key, or --tls self-signed."
-            )
-        tls.check(settings.tls_cert, settings.tls_key)
-        return settings.tls_cert, settings.tls_key
 
     # --- wiring -------------------------------------------------------------------------------------------------------
 
@@ -599,7 +579,7 @@ def main(settings: Settings) -> int:
     """Run a server until SIGTERM or SIGINT; the exit status of the process."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection and each instance takes one
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         return uvloop.run(_run(settings))
     except DayflyError as error:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import logging
 import os
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import BadInput
 
@@ -21,6 +22,40 @@ if TYPE_CHECKING:
 
 LIFETIME = datetime.timedelta(days=397)  # what browsers accept at most
 RENEW = datetime.timedelta(days=30)
+
+log = logging.getLogger("dayfly")
+
+
+class Wanted(Protocol):
+    """What settings say about TLS (`config.Settings`)."""
+
+    @property
+    def data(self) -> Path: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def hosts(self) -> tuple[str, ...]: ...
+    @property
+    def tls_cert(self) -> Path | None: ...
+    @property
+    def tls_key(self) -> Path | None: ...
+    @property
+    def tls_self_signed(self) -> bool: ...
+
+
+def chosen(wanted: Wanted, now: float) -> tuple[Path, Path] | None:
+    """Certificate and key, if TLS is asked for; `now` in seconds since the epoch. Raises BadInput if they are none."""
+    if wanted.tls_self_signed:
+        names = [name for name in (wanted.host, *wanted.hosts) if name not in ("0.0.0.0", "::") and "*" not in name]
+        made = self_signed(wanted.data / "tls", names, datetime.datetime.fromtimestamp(now, datetime.UTC))
+        log.info("TLS with %s, SHA-256 %s", made[0], fingerprint(made[0]))
+        return made
+    if wanted.tls_cert is None and wanted.tls_key is None:
+        return None
+    if wanted.tls_cert is None or wanted.tls_key is None:
+        raise BadInput("TLS needs both a certificate and its key", hint="Give --tls-cert and --tls-key, or --tls self-signed.")
+    check(wanted.tls_cert, wanted.tls_key)
+    return wanted.tls_cert, wanted.tls_key
 
 
 def check(certificate: Path, key: Path) -> None:
