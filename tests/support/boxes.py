@@ -23,15 +23,21 @@ class ScriptedBox:
         self.full = False
         self.held = False
         self._next = 0
+        self.ended: set[int] = set()  # calls whose body is whole
 
     def call(self, head: bytes, body: bytes, end: bool, sink: Sink) -> int:
         self._next += 1
         self.calls[self._next] = (msgspec.json.decode(head), body, sink)
+        if end:
+            self.ended.add(self._next)
         return self._next
 
     def send(self, stream: int, data: bytes, end: bool) -> None:
+        assert stream not in self.ended, "the instance was told that the body is whole"
         head, body, sink = self.calls[stream]
         self.calls[stream] = (head, body + data, sink)
+        if end:
+            self.ended.add(stream)
 
     def cancel(self, stream: int) -> None:
         self.cancelled.append(stream)

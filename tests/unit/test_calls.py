@@ -376,6 +376,18 @@ async def test_the_body_of_an_http_call_may_come_in_pieces_before_and_after_the_
     assert head["http"] == {"method": "PUT", "path": "/x", "query": "", "headers": [["a", "b"]]}
 
 
+async def test_a_body_that_was_whole_before_the_start_reaches_the_instance_whole() -> None:
+    desk = Desk(revision(flavour="http"))
+    http = HttpRequest(method="PUT", path="/x", query="", headers=())
+    call = desk.dispatcher.begin(Invoke(namespace="default", function="hello", http=http), Waiting(), body_done=False)
+    call.feed(b"hel", False)
+    call.feed(b"lo", False)
+    call.feed(b"", True)
+    [box] = desk.sandbox.boxes
+    box.ready()
+    assert (box.calls[1][1], box.ended) == (b"hello", {1})
+
+
 async def test_recycling_makes_the_next_call_cold_and_harms_no_running_one() -> None:
     desk = Desk(revision(max_instances=3))
     running = desk.call()
