@@ -66,7 +66,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "token": ("keys", "Print a token for a short while."),
     },
     "Migration": {
-        "import": ("migrate", "Deploy what a manifest of OpenWhisk's wskdeploy describes."),
+        "import": ("migrate", "Deploy what a manifest of OpenWhisk's wskdeploy or a SAM template describes."),
         "env": ("migrate", "Print the settings that other systems' tools need to use this server."),
     },
     "Shell": {

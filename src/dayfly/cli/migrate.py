@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from . import aws
 from .errors import Failure
 from .options import Session, connected
 from .output import note
@@ -15,17 +16,41 @@ from .output import note
 
 @click.command(
     "import",
-    epilog="\b\nExamples:\n  dayfly import manifest.yaml\n  dayfly import manifest.yaml --dry-run",
+    epilog="\b\nExamples:\n  dayfly import manifest.yaml\n  dayfly import manifest.yaml --dry-run\n"
+    "  dayfly import template.yaml --set Stage=dev",
 )
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of a SAM template.")
+@click.option("--port", type=click.IntRange(1, 65535), default=aws.PORT, help="Of the Lambda API's listener, for a SAM template.")
 @connected
-def import_(session: Session, manifest: Path, dry_run: bool) -> None:
-    """Deploy what a manifest of OpenWhisk's wskdeploy describes.
+def import_(session: Session, manifest: Path, dry_run: bool, parameters: tuple[str, ...], port: int) -> None:
+    """Deploy what a manifest of OpenWhisk's wskdeploy or a SAM template describes.
 
-    Packages, dependencies, actions, sequences, triggers, rules and APIs; what is there is updated. On a server that asks
-    for no login they belong to the namespace `guest`, as `wsk` would put them.
+    Of a manifest: packages, dependencies, actions, sequences, triggers, rules and APIs; what is there is updated. On a server
+    that asks for no login they belong to the namespace `guest`, as `wsk` would put them.
+
+    Of a SAM template: functions, layers, URLs, schedules and queue events. Code is taken from the folder that CodeUri names;
+    build it before (`sam build` writes a template that this reads, too).
     """
+    try:
+        text = manifest.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{manifest} is not YAML: {error}") from None
+    if aws.is_template(text):
+        aws.deploy(session, manifest, dict(_pair(parameter) for parameter in parameters), port, dry_run)
+    else:
+        _wskdeploy(session, manifest, text, dry_run)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Failure(f"{text!r} is not NAME=VALUE", hint="For example: --set Stage=dev")
+    return name, value
+
+
+def _wskdeploy(session: Session, manifest: Path, text: str, dry_run: bool) -> None:
     from .manifest import environment, plan
 
     try:
@@ -33,8 +58,8 @@ def import_(session: Session, manifest: Path, dry_run: bool) -> None:
     except ModuleNotFoundError:
         raise Failure("Reading a manifest needs PyYAML.", hint="Install it: pip install 'dayfly[openwhisk]'") from None
     try:
-        read = yaml.safe_load(manifest.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise Failure(f"{manifest} is not YAML: {error}") from None
     headers, namespace = _as(session)
     for step in plan(read, manifest.parent, environment()):
@@ -96,3 +121,15 @@ def env_wsk(session: Session, write: bool) -> None:
     path.touch(mode=0o600)
     path.write_text(text)
     note(f"{path}: written")
+
+
+@env.command("aws", epilog='\b\nExamples:\n  dayfly env aws\n  eval "$(dayfly env aws)"')
+@click.option("--port", type=click.IntRange(1, 65535), default=aws.PORT, help="Of the Lambda API's listener.")
+@connected
+def env_aws(session: Session, port: int) -> None:
+    """Print the exports that point AWS's tools at this server.
+
+    With a login, a key pair (`dayfly key create --kind pair`) is what signs; without one, anything does.
+    """
+    for name, value in aws.variables(session.url, port).items():
+        click.echo(f"export {name}={value}")

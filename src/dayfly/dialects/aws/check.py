@@ -9,6 +9,10 @@ from typing import Any
 
 from .faults import AwsError
 
+# What the model allows is more: that of managed instances, which are not offered here.
+MOST = {"Timeout": 900, "MemorySize": 10240, "EphemeralStorageSize": 10240}
+OPEN = frozenset({"Runtime"})  # sets of values that are told of in other words
+
 
 def check(shape: Any, arguments: dict[str, Any]) -> None:
     """Raises a ValidationException that lists all that is wrong."""
@@ -36,8 +40,12 @@ def _member(shape: Any, value: Any, path: str) -> Iterator[str]:
     for constraint in broken:
         yield f"Value '{_java(value)}' at '{path}' failed to satisfy constraint: {constraint}"
     if kind == "list" and not broken:
-        for at, item in enumerate(value, 1):
-            yield from _member(shape.member, item, f"{path}.{at}.member")
+        if shape.member.type_name == "structure":
+            for at, item in enumerate(value, 1):
+                yield from _structure(shape.member, item, f"{path}.{at}.member.")
+        elif any(next(_constraints(shape.member, item), None) for item in value):
+            rules = ", ".join([*_rules(shape.member), "Member must not be null"])
+            yield f"Value '{_java(value)}' at '{path}' failed to satisfy constraint: Member must satisfy constraint: [{rules}]"
     elif kind == "map" and not broken:
         yield from _map(shape, value, path)
 
@@ -64,7 +72,9 @@ def _rules(shape: Any) -> Iterator[str]:
     if "min" in limits:
         yield f"Member must have {measure} greater than or equal to {limits['min']}"
     if "pattern" in limits:
-        yield f"Member must satisfy regular expression pattern: {_escaped(limits['pattern'])}"
+        yield f"Member must satisfy regular expression pattern: {limits['pattern']}"
+    if "enum" in limits:
+        yield f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]"
 
 
 def _constraints(shape: Any, value: Any) -> Iterator[str]:
@@ -73,15 +83,16 @@ def _constraints(shape: Any, value: Any) -> Iterator[str]:
     number = shape.type_name in ("integer", "long", "float", "double")
     if number or shape.type_name in ("string", "list", "map", "blob"):
         size, measure = (value, "value") if number else (len(value), "length")
-        if "max" in limits and size > limits["max"]:
-            yield f"Member must have {measure} less than or equal to {limits['max']}"
+        most = MOST.get(shape.name, limits.get("max"))
+        if most is not None and size > most:
+            yield f"Member must have {measure} less than or equal to {most}"
         if "min" in limits and size < limits["min"]:
             yield f"Member must have {measure} greater than or equal to {limits['min']}"
     if shape.type_name != "string":
         return
     if "pattern" in limits and not _pattern(limits["pattern"]).fullmatch(value):
-        yield f"Member must satisfy regular expression pattern: {_escaped(limits['pattern'])}"
-    if "enum" in limits and value not in limits["enum"]:
+        yield f"Member must satisfy regular expression pattern: {limits['pattern']}"
+    if "enum" in limits and value not in limits["enum"] and shape.name not in OPEN:
         yield f"Member must satisfy enum value set: [{', '.join(limits['enum'])}]"
 
 
@@ -89,11 +100,6 @@ def _constraints(shape: Any, value: Any) -> Iterator[str]:
 def _pattern(text: str) -> re.Pattern[str]:
     """As Python has it: of Java's classes of Unicode, those that the models use."""
     return re.compile(text.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\d").replace(r"\p{Z}", r"\s"))
-
-
-def _escaped(pattern: str) -> str:
-    """The service answers with its patterns as they stand in source code."""
-    return pattern.replace("\\", "\\\\")
 
 
 def _lower(name: str) -> str:

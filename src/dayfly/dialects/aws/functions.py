@@ -20,8 +20,6 @@ from .service import model
 UNZIPPED = 262_144_000  # bytes of a package, layers included
 ENVIRONMENT = 4096  # bytes of all variables as JSON
 NAME = 64  # characters
-# What the model allows is more: that of managed instances, which are not offered here.
-_MOST = (("timeout", 900), ("memorySize", 10240), ("ephemeralStorage.size", 10240))
 # Reserved: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 _RESERVED = frozenset(
     "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_MEMORY_SIZE "
@@ -218,15 +216,6 @@ def _check(call: Call, args: dict[str, Any]) -> None:
             f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
             f"[{', '.join(known)}] or be a valid ARN"
         )
-    sizes = (args.get("Timeout", 0), args.get("MemorySize", 0), args.get("EphemeralStorage", {}).get("Size", 0))
-    for given, (where, most) in zip(sizes, _MOST, strict=True):
-        if given > most:
-            raise AwsError(
-                "ValidationException",
-                f"1 validation error detected: Value '{given}' at '{where}' failed to satisfy constraint: "
-                f"Member must have value less than or equal to {most}",
-                400,
-            )
     variables = args.get("Environment", {}).get("Variables", {})
     reserved = [name for name in variables if name in _RESERVED]
     if reserved:

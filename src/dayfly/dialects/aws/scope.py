@@ -41,10 +41,17 @@ class Scope(Struct, frozen=True):
         return namespace(self.account, self.region)
 
     def arn(self, resource: str, service: str = "lambda") -> str:
-        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+        return f"arn:{partition(self.region)}:{service}:{self.region}:{self.account}:{resource}"
 
     def function_arn(self, name: str, qualifier: str = "") -> str:
         return self.arn(f"function:{name}" + (f":{qualifier}" if qualifier else ""))
+
+
+def partition(region: str) -> str:
+    """The part of the world that ARNs of a region begin with."""
+    known = {"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "eu-isoe": "aws-iso-e"}
+    parts = region.split("-")
+    return known.get("-".join(parts[:2]), known.get(parts[0], "aws"))
 
 
 UNSIGNED = Scope("", ACCOUNT, REGION, "")
@@ -89,8 +96,8 @@ def function_name(text: str, qualifier: str = "") -> Name:
     found = _FUNCTION.fullmatch(text)
     if found is None:
         pattern = (
-            r"(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)"
-            r"(:(\\$LATEST|[a-zA-Z0-9-_]+))?"
+            r"(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)"
+            r"(:(\$LATEST|[a-zA-Z0-9-_]+))?"
         )
         raise AwsError(
             "ValidationException",

@@ -78,7 +78,7 @@ def _function(call: Call) -> tuple[Record, str]:
     if named.qualifier == LATEST:
         raise invalid("$LATEST is not a valid qualifier for function URLs.")
     if named.qualifier and not _PATTERN.match(named.qualifier):
-        pattern = r"((?!^\\d+$)^[0-9a-zA-Z-_]+$)"
+        pattern = r"((?!^\d+$)^[0-9a-zA-Z-_]+$)"
         raise AwsError(
             "ValidationException",
             f"1 validation error detected: Value '{named.qualifier}' at 'qualifier' failed to satisfy constraint: "

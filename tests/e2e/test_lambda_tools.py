@@ -1,0 +1,138 @@
+"""The tools around AWS Lambda: signatures where a login is asked for, the aws CLI, a SAM template."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws import Aws, serving, zipped
+
+ECHO = "def handler(event, context): return event"
+TOKEN = "dft_" + "k" * 43
+
+TEMPLATE = """
+AWSTemplateFormatVersion: '2010-09-09'
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Greeting: {Type: String, Default: hello}
+Globals:
+  Function:
+    Runtime: python3.12
+    Timeout: 7
+    Environment: {Variables: {SHARED: everywhere}}
+Resources:
+  Words:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: layer/}
+  Jobs:
+    Type: AWS::SQS::Queue
+    Properties: {QueueName: sam-jobs}
+  Greeter:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: sam-greeter
+      CodeUri: src/
+      Handler: app.handler
+      Layers: [!Ref Words]
+      Environment: {Variables: {GREETING: !Sub "${Greeting}, ${AWS::Region}"}}
+      FunctionUrlConfig: {AuthType: NONE}
+      Events:
+        Work: {Type: SQS, Properties: {Queue: !GetAtt Jobs.Arn, BatchSize: 3}}
+        Often: {Type: Schedule, Properties: {Schedule: rate(5 minutes)}}
+        Web: {Type: Api, Properties: {Path: /, Method: get}}
+  Table:
+    Type: AWS::Serverless::SimpleTable
+"""
+
+
+def test_a_server_with_a_login_checks_signatures(tmp_path: Path) -> None:
+    with serving(tmp_path, token=TOKEN) as aws:
+        good = aws.client(key="dayfly", secret=TOKEN)
+        good.create_function(
+            FunctionName="signed", Runtime="python3.12", Handler="handler.handler", Code={"ZipFile": zipped(ECHO)},
+            Role="arn:aws:iam::000000000000:role/r",
+        )  # fmt: skip
+        assert json.loads(good.invoke(FunctionName="signed", Payload=b'"yes"')["Payload"].read()) == "yes"
+        presigned = good.generate_presigned_url("get_function", Params={"FunctionName": "signed"})
+        with urllib.request.urlopen(presigned) as answer:
+            assert json.load(answer)["Configuration"]["FunctionName"] == "signed"
+        for key, secret, code in (("dayfly", "wrong", "InvalidSignatureException"), ("nobody", TOKEN, "UnrecognizedClientException")):
+            for call in (
+                lambda client: client.list_functions(),
+                lambda client: client.invoke(FunctionName="signed"),
+                lambda client: client.invoke_with_response_stream(FunctionName="signed"),
+            ):
+                with pytest.raises(ClientError) as caught:
+                    call(aws.client(key=key, secret=secret))
+                assert caught.value.response["Error"]["Code"] == code
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(presigned.replace("signed?", "other?"))
+        assert refused.value.code == 403
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{aws.url}/2015-03-31/functions")
+        assert refused.value.code == 403
+
+
+def cli(aws: Aws, *arguments: str) -> Any:
+    """What the aws CLI prints, decoded."""
+    env = os.environ | {
+        "AWS_ENDPOINT_URL": aws.url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": "",
+    }  # fmt: skip
+    command = [sys.executable, "-W", "ignore", "-m", "awscli", "--output", "json", *arguments]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def test_the_aws_cli_deploys_and_calls(tmp_path: Path) -> None:
+    (tmp_path / "code.zip").write_bytes(zipped(ECHO))
+    with serving(tmp_path / "data") as aws:
+        made = cli(
+            aws, "lambda", "create-function", "--function-name", "fromcli", "--runtime", "python3.12", "--handler", "handler.handler",
+            "--role", "arn:aws:iam::000000000000:role/r", "--zip-file", f"fileb://{tmp_path}/code.zip",
+        )  # fmt: skip
+        assert made["State"] == "Pending"
+        cli(aws, "lambda", "wait", "function-active-v2", "--function-name", "fromcli")
+        told = cli(
+            aws, "lambda", "invoke", "--function-name", "fromcli", "--payload", '{"n": 1}', str(tmp_path / "out"),
+        )  # fmt: skip
+        assert (told["StatusCode"], json.loads((tmp_path / "out").read_text())) == (200, {"n": 1})
+        assert cli(aws, "sts", "get-caller-identity")["Account"] == "000000000000"
+        assert [f["FunctionName"] for f in cli(aws, "lambda", "list-functions")["Functions"]] == ["fromcli"]
+
+
+def test_a_sam_template_is_deployed_whole(tmp_path: Path) -> None:
+    from dayfly.cli import sam
+
+    for name, text in {
+        "template.yaml": TEMPLATE,
+        "src/app.py": "import os, words\ndef handler(event, context): return [os.environ['GREETING'], os.environ['SHARED'], words.ALL]",
+        "layer/python/words.py": "ALL = ['one']",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    plan = sam.read(tmp_path / "template.yaml", {"Greeting": "hi"})
+    with serving(tmp_path / "data") as aws:
+        variables = {
+            "AWS_ENDPOINT_URL": aws.url, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        }  # fmt: skip
+        schedules: list[sam.Schedule] = []
+        told: list[str] = []
+        for _ in range(2):  # again: what is there is updated
+            sam.apply(plan, variables, schedules.append, told.append)
+        assert aws.call("sam-greeter")[0] == ["hi, us-east-1", "everywhere", ["one"]]
+        assert aws.client().get_function_configuration(FunctionName="sam-greeter")["Timeout"] == 7
+        (mapping,) = aws.client().list_event_source_mappings(FunctionName="sam-greeter")["EventSourceMappings"]
+        assert (mapping["BatchSize"], mapping["EventSourceArn"]) == (3, "arn:aws:sqs:us-east-1:000000000000:sam-jobs")
+        assert (schedules[0].function, schedules[0].expression) == ("sam-greeter", "rate(5 minutes)")
+        assert aws.client().get_function_url_config(FunctionName="sam-greeter")["AuthType"] == "NONE"
+    assert {"Table (AWS::Serverless::SimpleTable)", "event Web of sam-greeter (Api)"} <= set(plan.left_out)
