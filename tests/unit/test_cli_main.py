@@ -61,7 +61,7 @@ def test_every_example_of_a_help_text_is_a_valid_command_line(line: str, tmp_pat
         name, found, words = command.resolve_command(context, words)
         assert found is not None
         command, context = found, click.Context(found, parent=context, info_name=name)
-    existing = (".", "./shop", "hello.py", "password.txt", "manifest.yaml")
+    existing = (".", "./shop", "hello.py", "password.txt", "manifest.yaml", "template.yaml")
     (tmp_path / "file").touch()
     words = [str(tmp_path / "file") if word in existing else word for word in words]
     with command.make_context(command.name, words, parent=context.parent):

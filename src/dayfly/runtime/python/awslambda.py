@@ -15,8 +15,9 @@ caller wants the end of what the call prints.
 from __future__ import annotations
 
 import gc
-import importlib
+import importlib.util
 import json
+import linecache
 import os
 import resource
 import sys
@@ -27,6 +28,7 @@ import awslambdaric.bootstrap
 import awslambdaric.lambda_literals
 import awslambdaric.lambda_runtime_client
 import awslambdaric.lambda_runtime_hooks_runner
+import awslambdaric.lambda_runtime_log_utils
 import awslambdaric.lambda_runtime_marshaller
 
 del sys.modules["runtime_client"]
@@ -36,6 +38,32 @@ from .awsenv import environment
 from .errors import pack
 from .frames import DATA, END, ERROR, FAILED, READY, REQUEST, Connection, encode
 from .orphans import Orphans
+
+
+def _imported_for_json() -> Any:
+    """Its `bootstrap` once more: which way it logs is decided while it is imported, by the environment."""
+    spec = importlib.util.find_spec("awslambdaric.bootstrap")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    os.environ["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+    try:
+        spec.loader.exec_module(made)
+    finally:
+        del os.environ["AWS_LAMBDA_LOG_FORMAT"]
+    return made
+
+
+_json_bootstrap = _imported_for_json()
+
+
+def _remember_source(module: Any) -> None:
+    """Tracebacks quote lines of it, and its file will be out of reach. Without a time, `linecache` does not ask the disk again."""
+    lines = linecache.getlines(module.__file__)
+    linecache.cache[module.__file__] = (sum(map(len, lines)), None, lines, module.__file__)
+
+
+_remember_source(awslambdaric.bootstrap)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,10 +90,9 @@ def _serve(work: dict[str, Any], listener: socket.socket) -> int:
     opt = str(work["opt_root"])
     version = "python%d.%d" % sys.version_info[:2]
     sys.path[1:1] = ["%s/python/lib/%s/site-packages" % (opt, version), opt + "/python"]
-    if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
-        bootstrap = importlib.reload(awslambdaric.bootstrap)  # it reads both while it is imported
-    else:
-        bootstrap = awslambdaric.bootstrap
+    bootstrap = _json_bootstrap if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON" else awslambdaric.bootstrap
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL")
+    bootstrap._AWS_LAMBDA_LOG_LEVEL = awslambdaric.lambda_runtime_log_utils._get_log_level_from_env_var(level)
     client = FrameClient(work, listener)
     os.register_at_fork(after_in_child=client.forked)
     try:
