@@ -9,7 +9,20 @@ from pathlib import Path
 
 from . import machine, report, wrk
 from .measures import (
-    backends, burst, cold, density, durable, events, lambda_, many, neighbour, once, openwhisk, redeploy, steady, warm,
+    backends,
+    burst,
+    cold,
+    density,
+    durable,
+    events,
+    lambda_,
+    many,
+    neighbour,
+    once,
+    openwhisk,
+    redeploy,
+    steady,
+    warm,
 )
 from .model import Finding
 from .run import Run
@@ -17,7 +30,20 @@ from .run import Run
 MEASURES = {
     module.__name__.rpartition(".")[2].rstrip("_"): module.measure
     for module in (
-        warm, steady, cold, redeploy, burst, density, durable, events, many, once, neighbour, backends, openwhisk, lambda_,
+        warm,
+        steady,
+        cold,
+        redeploy,
+        burst,
+        density,
+        durable,
+        events,
+        many,
+        once,
+        neighbour,
+        backends,
+        openwhisk,
+        lambda_,
     )
 }
 RESULTS = Path(__file__).resolve().parent / "results"

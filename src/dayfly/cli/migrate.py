@@ -22,7 +22,9 @@ from .output import note
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of a SAM template.")
-@click.option("--port", type=click.IntRange(1, 65535), default=aws.PORT, help="Of the Lambda API's listener, for a SAM template.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=aws.PORT, help="Of the Lambda API's listener, for a SAM template."
+)
 @connected
 def import_(session: Session, manifest: Path, dry_run: bool, parameters: tuple[str, ...], port: int) -> None:
     """Deploy what a manifest of OpenWhisk's wskdeploy or a SAM template describes.
