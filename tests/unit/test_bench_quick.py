@@ -30,14 +30,8 @@ def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
         assert row["rounds"]
         assert row["median"] > 0 or row["unit"] == "KB", row
     commands = {promise["command"] for promise in document["promises"]}
-<<<<<<< HEAD
-    assert commands == {
-        f"python -m bench {name}" for name in ("warm", "cold", "redeploy", "density", "many", "durable", "neighbour")
-    }
-=======
     promising = "warm cold redeploy density many durable events neighbour openwhisk lambda".split()
     assert commands == {f"python -m bench {name}" for name in promising}
->>>>>>> 059dd5b (Deploy SAM templates by the one import; name Lambda's API in the README)
     assert done.stdout in (tmp_path / "latest.md").read_text() + "\n"
     assert (tmp_path / "latest.png").stat().st_size > 10_000
 
