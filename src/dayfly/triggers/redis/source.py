@@ -7,6 +7,7 @@ Source: redis.io/docs/latest/develop/data-types/streams, commands XREADGROUP, XA
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Annotated, Any, Final
 
@@ -38,6 +39,7 @@ class RedisStream(Loop):
         self._group = settings.group or f"dayfly-{trigger.namespace}-{trigger.name}"
         self._consumer = "dayfly"
         self._client: Any = None
+        self._reading: asyncio.Future[Any] | None = None
 
     async def run(self) -> None:
         self._client = Redis.from_url(self._settings.url, socket_timeout=BLOCK / 1000 + 10, socket_connect_timeout=5)
@@ -47,6 +49,9 @@ class RedisStream(Loop):
             raise SourceFailed(f"Redis at {_shown(self._settings.url)}: {error}") from None
         finally:
             await self._client.aclose()
+            if self._reading is not None:  # its connection is closed: it ends now
+                self._reading.cancel()
+                await asyncio.wait({self._reading}, timeout=1.0)
 
     async def _read(self) -> None:
         client, settings = self._client, self._settings
@@ -67,9 +72,13 @@ class RedisStream(Loop):
 
     async def _next(self, after: str) -> list[Any]:
         block = BLOCK if after == ">" else None
-        answer = await self._client.xreadgroup(
-            self._group, self._consumer, {self._settings.stream: after}, count=self._settings.batch, block=block
+        self._reading = asyncio.ensure_future(
+            self._client.xreadgroup(
+                self._group, self._consumer, {self._settings.stream: after}, count=self._settings.batch, block=block
+            )
         )
+        await asyncio.wait({self._reading})  # a stop ends this wait; the client swallows it at times
+        answer = self._reading.result()
         streams = list(answer.values()) if isinstance(answer, dict) else [entries for _, entries in answer or []]
         entries: list[Any] = streams[0] if streams else []
         return entries[0] if entries and isinstance(entries[0], list) else entries
