@@ -91,6 +91,7 @@ ENDPOINTS = (
         view=_shown,
         answer=_list,
         events=RecordedEvent,
+        event_name="event",
     ),
     Endpoint(
         method="GET",

@@ -58,6 +58,7 @@ class Endpoint:
     answer: Answer | None = None  # instead of "perform, then view"
     operation: str = ""  # name of the operation, where one action serves two rows
     events: type[Struct] | None = None  # also sends server-sent events, each with such a document
+    event_name: str = "log"  # of those
 
     @property
     def tag(self) -> str:

@@ -124,7 +124,11 @@ def _responses(endpoint: Endpoint, schema_of: Json) -> Json:
     else:
         content: Json = {"application/json": {"schema": schema_of[repr(endpoint.gives)]}}
         if endpoint.events is not None:
-            kinds = {"log": schema_of[repr(endpoint.events)], "end": {"const": {}}, "error": schema_of[repr(Problem)]}
+            kinds = {
+                endpoint.event_name: schema_of[repr(endpoint.events)],
+                "end": {"const": {}},
+                "error": schema_of[repr(Problem)],
+            }
             content["text/event-stream"] = {"schema": {"oneOf": [_event(name, data) for name, data in kinds.items()]}}
         responses["200"] = {"description": "Done", "content": content}
         if endpoint.created is not None:
