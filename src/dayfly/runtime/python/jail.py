@@ -410,12 +410,6 @@ def _limit(plan: Plan) -> None:
     _set_limit(resource.RLIMIT_MSGQUEUE, 64 << 10, 64 << 10)
     for which in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):  # what the server may, a function may not
         _set_limit(which, 0, 0)
-    # A batch task that wakes up takes the core from nobody. So the server hands out all the calls it has read before it is
-    # interrupted by the first instance that got one: an eighth less processor time a call.
-    try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError:  # a container's own filter may deny it
-        pass
 
 
 def _set_limit(which: int, soft: int, hard: int) -> None:
