@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import zipfile
@@ -180,3 +181,17 @@ async def test_programs_in_any_language(ow: Whisk) -> None:
     await ow.put("/actions/image", exec={"kind": "blackbox", "image": "somebody/something"})
     refused = await ow.invoke("image")
     assert (refused.status_code, refused.json()["error"]) == (502, "Failed to pull container image 'somebody/something'.")
+
+
+async def test_throttles_say_when_to_come_again(ow: Whisk) -> None:
+    await ow.action("busy", "import time\ndef main(args):\n    time.sleep(args.get('s', 0))\n    return {}\n")
+    quota = "/v1/namespaces/guest/quota"
+    assert (await ow.site.http.put(quota, json={"quota": {"concurrent_calls": 1}})).status_code < 300
+    try:
+        calls = await asyncio.gather(*(ow.invoke("busy", {"s": 0.5}) for _ in range(3)))
+    finally:
+        await ow.site.http.put(quota, json={"quota": {}})
+    refused = [call for call in calls if call.status_code == 429]
+    assert len(refused) == 2
+    assert refused[0].json()["error"] == "Too many concurrent requests in flight (count: 1, allowed: 1)."
+    assert int(refused[0].headers["retry-after"]) >= 1

@@ -70,8 +70,14 @@ def _told(error: e.DayflyError) -> tuple[int, str]:
         return error.status_code, error.detail
     if isinstance(error, e.NotFound):
         return 404, MISSING
+    if isinstance(error, e.QuotaExceeded):
+        return 403, error.detail
     if isinstance(error, e.Forbidden):
         return 403, FORBIDDEN
+    if isinstance(error, e.Throttled) and isinstance(limit := error.members.get("limit"), int):
+        if error.members.get("quota") == "concurrent_calls":
+            return 429, f"Too many concurrent requests in flight (count: {limit}, allowed: {limit})."
+        return 429, f"Too many requests in the last minute (count: {limit * 60}, allowed: {limit * 60})."
     if isinstance(error, e.Conflict):
         return 409, CONFLICT
     if isinstance(error, e.NameInvalid):
