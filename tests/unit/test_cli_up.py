@@ -45,12 +45,14 @@ def test_every_option_reaches_the_settings(run: Run, started: list[Settings], tm
     options = ["--host", "::1", "--port", "8123", "--isolation", "process", "--allow-host", "a", "--allow-host", "b"]
     bounds = ["--body-limit", "10", "--max-instances", "7", "--memory", "512", "--token", "s3cret"]
     tenancy = ["--multi-tenant", "--without", "landlock"]
-    assert run("up", "--data", str(tmp_path), *options, *bounds, *tenancy).code == 0
+    edge = ["--edge-limit", "connections=50", "--edge-limit", "head_timeout_s=2.5", "--tls", "self-signed", "--oidc", "/etc/oidc.json"]
+    assert run("up", "--data", str(tmp_path), *options, *bounds, *tenancy, *edge).code == 0
     [settings] = started
     assert (settings.host, settings.port, settings.isolation) == ("::1", 8123, "process")
     assert (settings.hosts, settings.token) == (("a", "b"), "s3cret")
     assert (settings.multi_tenant, settings.without) == (True, ("landlock",))
-    assert settings.edge.body_bytes == 10 << 20
+    assert (settings.edge.body_bytes, settings.edge.connections, settings.edge.head_timeout_s) == (10 << 20, 50, 2.5)
+    assert (settings.tls_self_signed, settings.scheme, str(settings.oidc)) == (True, "https", "/etc/oidc.json")
     assert (settings.limits.instances, settings.limits.memory_mb) == (7, 512)
 
 
@@ -99,3 +101,10 @@ def test_a_data_folder_that_cannot_be_is_refused(run: Run, started: list[Setting
 def test_the_default_folder_is_in_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", base)
     assert default_data() == Path.home() / ".local" / "state" / "dayfly"
+
+
+@pytest.mark.parametrize("limit", ["nonsense=1", "connections", "connections=many", "connections=-1", "head_timeout_s=nan"])
+def test_a_limit_that_is_none_is_refused_with_those_that_there_are(run: Run, limit: str, tmp_path: Path) -> None:
+    refused = run("up", "--data", str(tmp_path), "--edge-limit", limit)
+    assert refused.code == 2
+    assert "--edge-limit" in refused.err

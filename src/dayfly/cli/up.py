@@ -77,6 +77,29 @@ def _networks(context: click.Context, option: click.Parameter, given: tuple[str,
         raise click.BadParameter(f"{error}.") from None
 
 
+def _edge_limits(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks NAME=NUMBER."""
+    if given:
+        _edge_of(given)
+    return given
+
+
+def _edge_of(given: tuple[str, ...]) -> dict[str, int | float]:
+    from ..gateway.limits import EdgeLimits
+
+    kinds = {name: type(getattr(EdgeLimits(), name)) for name in EdgeLimits.__struct_fields__}
+    limits: dict[str, int | float] = {}
+    for one in given:
+        name, _, number = one.partition("=")
+        try:
+            limits[name] = kinds[name](number)
+        except (KeyError, ValueError):
+            raise click.BadParameter(f"{one!r} is not NAME=NUMBER; names: {', '.join(kinds)}.") from None
+        if not 0 <= limits[name] < float("inf"):
+            raise click.BadParameter(f"{one!r}: a limit is not below 0.")
+    return limits
+
+
 @click.command(
     epilog="\b\nExamples:\n  dayfly up\n  dayfly up --detach --data .dayfly\n  dayfly up --port 8001 --data second\n"
     "  DAYFLY_TOKEN=$(openssl rand -hex 16) dayfly up --host 0.0.0.0"
@@ -108,6 +131,14 @@ def _networks(context: click.Context, option: click.Parameter, given: tuple[str,
     "--oidc", type=click.Path(path_type=Path), metavar="FILE", help="Let in whom this issuer of OpenID Connect vouches for."
 )
 @click.option("--body-limit", type=click.IntRange(1), metavar="MB", help="Largest body of a call, MiB; by default 6.")
+@click.option(
+    "--edge-limit",
+    "edge_limits",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    callback=_edge_limits,
+    help="Another limit on what clients send, e.g. connections=50000; can be repeated.",
+)
 @click.option("--max-instances", type=click.IntRange(1), metavar="N", help="Instances of all functions together.")
 @click.option("--memory", type=click.IntRange(1), metavar="MB", help="Memory of all instances together, MiB.")
 @click.option(
@@ -171,6 +202,7 @@ def _settings(
     tls_key: Path | None,
     listen: tuple[str, ...],
     body_limit: int | None,
+    edge_limits: tuple[str, ...],
     max_instances: int | None,
     memory: int | None,
     open_networks: tuple[str, ...],
@@ -207,7 +239,9 @@ def _settings(
     )
     bounds = {"instances": max_instances, "memory_mb": memory}
     limits = replace(settings.limits, **{name: value for name, value in bounds.items() if value})
-    edge = replace(settings.edge, body_bytes=body_limit << 20) if body_limit else settings.edge
+    edge = replace(settings.edge, **_edge_of(edge_limits))
+    if body_limit:
+        edge = replace(edge, body_bytes=body_limit << 20)
     return replace(settings, edge=edge, limits=limits)
 
 
