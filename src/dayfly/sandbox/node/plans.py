@@ -175,6 +175,9 @@ class Planner:
         assert self._wrap is not None
         if why := missing(self.isolation):
             raise CannotStart(why)
+        for source, *_ in options["binds"]:
+            if os.path.realpath(source) != source:  # a build, which is hostile, may have left a link there
+                raise CannotStart(f"{source} cannot be shown: it is, or goes through, a link")
         root = self._scratch.parent / "root"
         if not self._shown:
             shutil.rmtree(root, ignore_errors=True)
