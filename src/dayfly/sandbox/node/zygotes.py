@@ -7,7 +7,6 @@ instances die with it and are reported, and the next start makes a new zygote.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -119,13 +118,13 @@ class Zygote:
         made for it, its input. All are closed here once they are sent."""
         self._children[child.id] = child
         message = {"op": "start", "id": child.id, "kind": kind, "cgroups": len(fds) - 3, "networks": len(network_fds)}
-        given = b'{"plan":%s,"task":%s}' % (json.dumps(plan).encode(), work)
+        given = b'{"plan":%s,"task":%s}' % (msgspec.json.encode(plan), work)
         self._send(message, [_work_file(given), *fds, *network_fds, *input_fds])
 
     def graft(self, identifier: str, *, binds: Sequence[Sequence[str]], hostname: str, work: bytes, input_fd: int) -> None:
         """Give a child that waits for it its package and its work. `input_fd`: its input, closed here once it is sent."""
         given = {"binds": binds, "hostname": hostname, "input": work.decode()}
-        self._send({"op": "graft", "id": identifier}, [_work_file(json.dumps(given).encode()), input_fd])
+        self._send({"op": "graft", "id": identifier}, [_work_file(msgspec.json.encode(given)), input_fd])
 
     def kill(self, identifier: str) -> None:
         """SIGKILL to a child, and without a jail to its process group. Nothing happens if it has ended."""
@@ -139,7 +138,7 @@ class Zygote:
             await self._loop.run_in_executor(None, self._process.wait)
 
     def _send(self, message: Mapping[str, Any], fds: list[int]) -> None:
-        data = json.dumps(message).encode()
+        data = msgspec.json.encode(message)
         self._out.append((memoryview(struct.pack("<I", len(data)) + data), fds))
         if len(self._out) == 1:
             self._flush()
