@@ -151,7 +151,6 @@ class Runner:
         mark = _mark(run.trigger.source)
         found = await self._checkpoint(*run.key)
         checkpoint = found[MARK:] if found is not None and found[:MARK] == mark else None
-        written = checkpoint
         outlet = _Outlet(self._emit, run.key, mark)
         context = Context(
             trigger=run.trigger,
@@ -168,8 +167,7 @@ class Runner:
         finally:
             run.source = None
             last = await source.stop()
-            written = outlet.checkpoint or written
-            if last is not None and last != written:
+            if last is not None and last != (outlet.checkpoint or checkpoint):
                 try:
                     await outlet.emit((), last)
                 except NotFound:

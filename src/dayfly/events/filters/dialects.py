@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from ...errors import BadInput
 from .cesql import compile_expression
+from .cesql.values import as_string
 from .patterns import compile_pattern, document_of
 
 MAX_DEPTH: Final = 16  # filters inside filters
@@ -67,13 +68,6 @@ def _compile(spec: Any, where: str, depth: int) -> Predicate:
     return build(body, f"{where}.{dialect}", depth + 1)
 
 
-def text_of(value: str | int | bool) -> str:
-    """The canonical text of an attribute's value (CloudEvents 1.0.2, "Type System")."""
-    if isinstance(value, str):
-        return value
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
 def _attributes(holds: Callable[[str, str], bool]) -> Compile:
     def build(body: Any, where: str, depth: int) -> Predicate:
         if not isinstance(body, dict) or not body or len(body) > MAX_FILTERS:
@@ -86,7 +80,7 @@ def _attributes(holds: Callable[[str, str], bool]) -> Compile:
         def predicate(event: Filterable) -> bool:
             for name, wanted in pairs:
                 value = event.attribute(name)
-                if value is None or not holds(text_of(value), wanted):
+                if value is None or not holds(as_string(value), wanted):
                     return False
             return True
 

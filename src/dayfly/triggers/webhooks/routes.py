@@ -8,12 +8,12 @@ from typing import Final
 import msgspec
 
 from ...dialects.hook import Credentials, Dialect, Do, Head, Params, Reply, Route
-from ...errors import DayflyError, NotFound, Unavailable
+from ...errors import BadInput, DayflyError, NotFound, Unavailable
 from ...model.identity import ANONYMOUS, Identity
 from ...model.profile import NATIVE
 from ...model.trigger import Trigger
 from ..port import Source
-from .source import Webhook, latin
+from .source import Webhook
 
 PAUSED_RETRY: Final = 60.0  # seconds
 
@@ -36,7 +36,7 @@ def webhooks(
         webhook = source(namespace, name)
         if not isinstance(webhook, Webhook):
             raise Unavailable("The trigger is paused.", retry_after=PAUSED_RETRY)
-        headers = latin(head.headers)
+        headers = _texts(head.headers)
         answer = await webhook.receive(
             lambda wanted: next((value for key, value in headers if key == wanted), ""), headers, body
         )
@@ -53,3 +53,11 @@ def webhooks(
         fault=fault,
         authenticate=authenticate,
     )
+
+
+def _texts(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Headers as text; raises BadInput for what is no text."""
+    try:
+        return [(name.decode("ascii"), value.decode("utf-8")) for name, value in headers]
+    except UnicodeDecodeError:
+        raise BadInput("a header is no text in UTF-8") from None

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ...errors import BadInput, DayflyError, UnsupportedMedia
+from ...errors import DayflyError, UnsupportedMedia
 from ...events import cloudevents
 from ...model.event import Event
 from ...model.ids import new_id
@@ -118,11 +118,3 @@ def _text(value: object) -> str:
 
 def source(context: Context, settings: Settings) -> Webhook:
     return Webhook(context, settings)
-
-
-def latin(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Headers as text; raises BadInput for what is no text."""
-    try:
-        return [(name.decode("ascii"), value.decode("utf-8")) for name, value in headers]
-    except UnicodeDecodeError:
-        raise BadInput("a header is no text in UTF-8") from None

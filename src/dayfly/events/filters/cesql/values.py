@@ -55,6 +55,7 @@ def type_of(value: Value) -> Type:
 
 
 def as_string(value: Value) -> str:
+    """The canonical text of a value (CloudEvents 1.0.2, "Type System")."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else str(value)
