@@ -168,9 +168,11 @@ class Calls:
         ended = isinstance(error, e.InitFailed | e.InstanceDied | e.BadResponse | e.TimedOut | e.Cancelled)
         if not (ended and error.invocation and head.method == "POST" and len(path) > 4 and path[3] == "actions"):
             return fault(head, error)
-        who = user(head)
-        namespace = en.resolve_namespace(path[2], who)
-        bound = self.find(who, namespace, unquote("/".join(path[4:])))
+        try:
+            who = user(head)
+            bound = self.find(who, en.resolve_namespace(path[2], who), unquote("/".join(path[4:])))
+        except e.DayflyError:  # the action is gone meanwhile
+            return fault(head, error)
         invoke = self.invoke(bound, who, b"", mode=Mode.SYNC)
         outcome = oc.of_failure(error, bound.action.body["limits"]["timeout"])
         headers = [("x-openwhisk-activation-id", error.invocation)]
