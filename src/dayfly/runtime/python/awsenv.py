@@ -54,6 +54,5 @@ def environment(work: dict[str, Any], runtime_api: str = "169.254.100.1:9001") -
     if options.get("format") == "JSON":
         base["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         base["AWS_LAMBDA_LOG_LEVEL"] = options.get("level") or "INFO"
-    base.update(work.get("platform") or {})
     base.update(work.get("env") or {})
     return base
