@@ -62,7 +62,10 @@ ERRORS: dict[str, tuple[str, str]] = {
     "zero": ("return 1 / 0", "{}"),
     "attribute": ("return event.nothing", "{}"),
     "own_class": ("class Own(Exception):\n        pass\n    raise Own('mine')", "{}"),
-    "cause": ("try:\n        1 / 0\n    except ZeroDivisionError as error:\n        raise ValueError('outer') from error", "{}"),
+    "cause": (
+        "try:\n        1 / 0\n    except ZeroDivisionError as error:\n        raise ValueError('outer') from error",
+        "{}",
+    ),
     "context_error": ("try:\n        1 / 0\n    except ZeroDivisionError:\n        raise ValueError('outer')", "{}"),
     "deep": ("def a(n):\n        if n: return a(n - 1)\n        raise ValueError('deep')\n    return a(5)", "{}"),
     "assertion": ("assert event, 'must be'", "{}"),
@@ -81,11 +84,17 @@ LOGS: dict[str, tuple[str, str]] = {
     "prints": ("print('one')\n    print('two', 3)\n    return 1", "{}"),
     "prints_unicode": ("print('\u2603')\n    return 1", "{}"),
     "prints_empty": ("print()\n    print('')\n    return 1", "{}"),
-    "logging_info": ("import logging\n    logging.getLogger().setLevel('INFO')\n    logging.info('told %s', 1)\n    return 1", "{}"),
+    "logging_info": (
+        "import logging\n    logging.getLogger().setLevel('INFO')\n    logging.info('told %s', 1)\n    return 1",
+        "{}",
+    ),
     "logging_warning": ("import logging\n    logging.warning('careful')\n    return 1", "{}"),
     "logging_debug_is_off": ("import logging\n    logging.debug('hidden')\n    return 1", "{}"),
     "logging_named": ("import logging\n    logging.getLogger('mine').error('wrong')\n    return 1", "{}"),
-    "logging_exception": ("import logging\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        logging.exception('it failed')\n    return 1", "{}"),
+    "logging_exception": (
+        "import logging\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        logging.exception('it failed')\n    return 1",
+        "{}",
+    ),
     "context_log": ("context.log('said\\n')\n    return 1", "{}"),
     "stdout_write": ("import sys\n    sys.stdout.write('raw\\n')\n    return 1", "{}"),
     "print_and_raise": ("print('before')\n    raise ValueError('after')", "{}"),
@@ -128,7 +137,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         yield made
 
 
-def both(aws: Aws, folder: Path, name: str, handler: str, event: str, log_format: str = "Text") -> list[tuple[Any, bool, list[str]]]:
+def both(
+    aws: Aws, folder: Path, name: str, handler: str, event: str, log_format: str = "Text"
+) -> list[tuple[Any, bool, list[str]]]:
     """(payload, failed, lines of log) of the plain client and of Dayfly, with what differs by nature made equal."""
     json_logs = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"} if log_format == "JSON" else {}
     environment = {"AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}", "AWS_LAMBDA_FUNCTION_NAME": name, **json_logs}

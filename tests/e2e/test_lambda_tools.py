@@ -64,7 +64,10 @@ def test_a_server_with_a_login_checks_signatures(tmp_path: Path) -> None:
         presigned = good.generate_presigned_url("get_function", Params={"FunctionName": "signed"})
         with urllib.request.urlopen(presigned) as answer:
             assert json.load(answer)["Configuration"]["FunctionName"] == "signed"
-        for key, secret, code in (("dayfly", "wrong", "InvalidSignatureException"), ("nobody", TOKEN, "UnrecognizedClientException")):
+        for key, secret, code in (
+            ("dayfly", "wrong", "InvalidSignatureException"),
+            ("nobody", TOKEN, "UnrecognizedClientException"),
+        ):
             for call in (
                 lambda client: client.list_functions(),
                 lambda client: client.invoke(FunctionName="signed"),

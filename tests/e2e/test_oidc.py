@@ -32,7 +32,10 @@ class Provider:
     """Signs tokens; its address serves the public keys that it has now."""
 
     def __init__(self) -> None:
-        self.keys = {"one": jwk.RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}), "ec": jwk.ECKey.generate_key("P-256", {"kid": "ec"})}
+        self.keys = {
+            "one": jwk.RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}),
+            "ec": jwk.ECKey.generate_key("P-256", {"kid": "ec"}),
+        }
         self.asked = 0
         provider = self
 
@@ -52,7 +55,9 @@ class Provider:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks"
 
-    def token(self, kid: str = "one", alg: str = "", key: Any = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
+    def token(
+        self, kid: str = "one", alg: str = "", key: Any = None, header: dict[str, Any] | None = None, **claims: Any
+    ) -> str:
         key = key or self.keys[kid]
         alg = alg or ("ES256" if key.key_type == "EC" else "RS256")
         full = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": int(time.time()) + 600, "groups": ["devs"], **claims}
@@ -91,7 +96,9 @@ async def site(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str, pro
         yield made
 
 
-async def status(site: Site, token: str, method: str = "GET", path: str = "/v1/namespaces/default/functions", **options: Any) -> int:
+async def status(
+    site: Site, token: str, method: str = "GET", path: str = "/v1/namespaces/default/functions", **options: Any
+) -> int:
     async with httpx2.AsyncClient(base_url=site.url) as client:
         answer = await client.request(method, path, headers={"authorization": f"Bearer {token}"}, **options)
         return answer.status_code
@@ -108,7 +115,9 @@ async def test_the_groups_of_a_token_are_its_roles(site: Site, provider: Provide
     assert await status(site, provider.token(kid, groups=["*"]), "PUT", at, **deploy) == 403, "a group cannot be called `*`"
     assert await status(site, provider.token(kid, groups=["devs"]), "GET", "/v1/namespaces/default/keys") == 403
     assert await status(site, provider.token(kid, groups=["ops"]), "GET", "/v1/namespaces/*/keys") == 200
-    audit = (await site.http.get("/v1/namespaces/default/audit", headers={"authorization": f"Bearer {site.server.token}"})).json()
+    audit = (
+        await site.http.get("/v1/namespaces/default/audit", headers={"authorization": f"Bearer {site.server.token}"})
+    ).json()
     assert f"oidc:{ISSUER}#ada" in {record["identity_id"] for record in audit["items"]}
 
 
@@ -151,7 +160,10 @@ async def test_signatures_that_prove_nothing(site: Site, provider: Provider) -> 
         "no signature": f"{head}.{body}.",
         "two parts": f"{head}.{body}",
         "nonsense": "eyJ.eyJ.eyJ",
-        "depth": part({"alg": "RS256", "kid": "one"}) + "." + base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=") + ".AA",
+        "depth": part({"alg": "RS256", "kid": "one"})
+        + "."
+        + base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=")
+        + ".AA",
         "length": "ey" + "A" * 60_000,
     }
     for name, token in forged.items():
@@ -184,7 +196,14 @@ async def test_a_new_key_of_the_issuer_is_fetched_and_not_more_often_than_allowe
 
 
 def test_settings_that_would_open_the_door(tmp_path: Path, provider: Provider) -> None:
-    for more in ({"algorithms": ["HS256"]}, {"algorithms": ["none"]}, {"algorithms": []}, {"jwks": "http://login.example/jwks"}, {"audience": ""}, {"x": 1}):
+    for more in (
+        {"algorithms": ["HS256"]},
+        {"algorithms": ["none"]},
+        {"algorithms": []},
+        {"jwks": "http://login.example/jwks"},
+        {"audience": ""},
+        {"x": 1},
+    ):
         with pytest.raises(BadInput):
             read(settings(tmp_path, provider, **more))
 

@@ -168,13 +168,15 @@ for line in sys.stdin:
 
 
 async def test_programs_in_any_language(ow: Whisk) -> None:
-    script = "#!/bin/sh\necho some log\necho \"{\\\"args\\\": $1, \\\"id\\\": \\\"$__OW_ACTIVATION_ID\\\"}\"\n"
+    script = '#!/bin/sh\necho some log\necho "{\\"args\\": $1, \\"id\\": \\"$__OW_ACTIVATION_ID\\"}"\n'
     made = await ow.put("/actions/native", exec={"kind": "blackbox", "image": "openwhisk/dockerskeleton", "code": script})
     assert (made["exec"]["kind"], made["exec"]["code"]) == ("blackbox", script)
     answer = (await ow.invoke("native", {"a": 1})).json()
     assert answer["response"]["result"] == {"args": {"a": 1}, "id": answer["activationId"]}
     assert await ow.logs(answer["activationId"], 1) == ["stdout: some log"]
-    await ow.put("/actions/loop", exec={"kind": "blackbox", "image": "openwhisk/actionloop-base", "code": zipped({"exec": LOOP})})
+    await ow.put(
+        "/actions/loop", exec={"kind": "blackbox", "image": "openwhisk/actionloop-base", "code": zipped({"exec": LOOP})}
+    )
     for count in (1, 2):
         result = await ow.result("loop", {"n": count})
         assert (result.get("calls"), result.get("value")) == (count, {"n": count}), result

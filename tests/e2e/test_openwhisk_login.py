@@ -44,7 +44,12 @@ async def test_a_key_opens_its_own_namespace_and_what_others_share(ow: Whisk) ->
     assert (await ow.http.get("/api/v1/namespaces")).json() == ["ann"]
     assert (await ow.invoke("private")).json()["subject"] == "ann"
     bob = basic(ow.site.keys["bob"])  # type: ignore[attr-defined]
-    for method, path in (("POST", "actions/private"), ("GET", "actions/private"), ("GET", "actions"), ("PUT", "actions/shared/x")):
+    for method, path in (
+        ("POST", "actions/private"),
+        ("GET", "actions/private"),
+        ("GET", "actions"),
+        ("PUT", "actions/shared/x"),
+    ):
         refused = await ask(ow, method, f"/api/v1/namespaces/ann/{path}", bob, {} if method != "GET" else None)
         assert refused.status_code == 403, (method, path, refused.text)
     shared = await ask(ow, "POST", "/api/v1/namespaces/ann/actions/shared/hello?blocking=true", bob, {"name": "Bob"})
@@ -66,7 +71,13 @@ async def test_web_actions_are_for_everybody_whatever_they_show(ow: Whisk) -> No
         answer = await ask(ow, "GET", "/api/v1/web/ann/default/open", headers)
         assert (answer.status_code, answer.text) == (200, who), answer.text
     assert (await ask(ow, "GET", "/api/v1/web/ann/default/private")).status_code == 404
-    doc = {"namespace": "_", "gatewayBasePath": "/a", "gatewayPath": "/b", "gatewayMethod": "GET", "action": {"name": "open", "namespace": "_"}}
+    doc = {
+        "namespace": "_",
+        "gatewayBasePath": "/a",
+        "gatewayPath": "/b",
+        "gatewayMethod": "GET",
+        "action": {"name": "open", "namespace": "_"},
+    }
     made = await ow.http.post("/api/v1/web/whisk.system/apimgmt/createApi", json={"apidoc": doc})
     assert made.status_code == 200, made.text
     assert (await ask(ow, "GET", "/api/ann/a/b")).text == "nobody"

@@ -228,7 +228,9 @@ async def test_a_crash_in_the_middle_of_a_call_is_the_platforms_error_with_the_i
 async def test_a_body_that_comes_while_the_call_waits_reaches_the_instance(whole: bool) -> None:
     desk = Desk(revision(flavour="http"))
     client = Waiting()
-    invoke = Invoke(namespace="default", function="hello", body=b"", http=HttpRequest(method="POST", path="/", query="", headers=()))
+    invoke = Invoke(
+        namespace="default", function="hello", body=b"", http=HttpRequest(method="POST", path="/", query="", headers=())
+    )
     call = desk.dispatcher.begin(invoke, client, body_done=False)
     for piece in (b"hel", b"lo"):
         call.feed(piece, False)

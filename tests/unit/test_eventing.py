@@ -686,9 +686,7 @@ async def test_who_is_cancelled_does_not_take_the_batch_along(world: World) -> N
     assert [one["id"] for one in world.bodies()[1]] == ["1", "3"]
 
 
-async def test_what_brokers_hold_is_known_without_counting_and_bounded(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_brokers_hold_is_known_without_counting_and_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.perform(a.PutBroker(name="b", retention_bytes=2000))
     await world.publish(*(event(str(n), data="x" * 500) for n in range(10)), broker="b")
     [(_, _, size)] = await world.store.fetch("events_channels")

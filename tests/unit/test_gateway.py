@@ -23,7 +23,7 @@ from dayfly.gateway.listener import Listener
 from dayfly.gateway.wide import WideLane
 from dayfly.model.call import Invocation
 from dayfly.model.function import Revision
-from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.identity import LOCAL, STRANGER, Identity
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.sandbox.port import ResponseHead
@@ -214,6 +214,24 @@ async def test_a_head_that_comes_again_is_authenticated_again(monkeypatch: pytes
         assert shown == [b"Bearer t"] * 3
         assert len(heads) == 2
         assert not [name for head in heads for name, _ in head["http"]["headers"] if name == "authorization"]
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_token_that_becomes_known_while_the_head_comes_again_is_kept_from_the_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with site() as s:
+        heads: list[dict[str, Any]] = []
+        known = iter([STRANGER, LOCAL])
+        s.edge.asks_login, s.edge.authenticate = True, lambda *_: next(known)
+        monkeypatch.setattr(AutoBox, "answers", staticmethod(lambda head, body: heads.append(head) or b"1"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", s.listener.port)
+        for _ in range(2):
+            writer.write(request("/fn/default/web", b"x", headers="authorization: Bearer t\r\n", close=False))
+            assert await one_answer(reader) == b"1"
+        seen = [[name for name, _ in head["http"]["headers"] if name == "authorization"] for head in heads]
+        assert seen == [["authorization"], []]
         writer.close()
         await writer.wait_closed()
 

@@ -16,7 +16,16 @@ def line(message: str, *arguments: object) -> str:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["x\n2026-01-01 INFO dayfly: all is well", "x\r\n", "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "a\u202eb", "a\u2028b", "\x00", "\x7f"],
+    [
+        "x\n2026-01-01 INFO dayfly: all is well",
+        "x\r\n",
+        "\x1b[2J\x1b]0;owned\x07",
+        "\x9b31m",
+        "a\u202eb",
+        "a\u2028b",
+        "\x00",
+        "\x7f",
+    ],
 )
 def test_what_others_say_stays_on_its_line_and_steers_nothing(hostile: str) -> None:
     for text in (line(hostile), line("a function called %s", hostile)):

@@ -109,7 +109,11 @@ class Exchange:
         )
 
     def _identify(self, body: bytes | None) -> None:
-        self.identity = self.head.identity = self.protocol.edge.identify_caller(self.match.mount, self.head, body)
+        head = self.head
+        identity = self.protocol.edge.identify_caller(self.match.mount, head, body)
+        if identity is not head.identity:
+            head.kept = None  # a function sees other headers of somebody known
+        self.identity = head.identity = identity
 
     def _decode(self, body: bytes) -> Invoke:
         decode = self.match.route.decode
