@@ -276,6 +276,8 @@ class Exchange:
     def on_failure(self, error: DayflyError) -> None:
         if self.answered or self.protocol.gone:
             return
+        if self._counted:
+            self._uncount()
         if self._head_sent:
             # The head is out already: a broken-off answer is all that is left to tell it.
             self.answered = True
@@ -324,8 +326,6 @@ class Exchange:
 
     def _done(self) -> None:
         self.answered = True
-        if self._counted:
-            self._uncount()
         if self._timer is not None:
             self._timer.cancel()
         self._call = None  # it knows us: a cycle, and the garbage collector would be all that frees either
