@@ -159,6 +159,7 @@ class Exchange:
         edge.collected += self._size - self._counted
         self._counted = self._size
         if edge.collected > edge.limits.collected_bytes:
+            self._uncount()  # what is refused is not kept
             self.on_failure(Unavailable("too much is being sent to this server at once", hint="Try again.", retry_after=1.0))
 
     def _uncount(self) -> None:
