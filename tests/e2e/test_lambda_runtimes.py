@@ -139,6 +139,85 @@ def test_a_bootstrap_pulls_its_calls_from_the_runtime_api(aws: Aws) -> None:
     assert aws.call("empty")[0]["errorType"] == "Runtime.InvalidEntrypoint"
 
 
+STREAMING = """
+exports.handler = awslambda.streamifyResponse(async (event, out, context) => {
+  if (event.rawPath) {
+    out = awslambda.HttpResponseStream.from(out, { statusCode: 207, headers: { 'Content-Type': 'text/html', 'X-Own': 'yes' }, cookies: ['a=1', 'b=2'] });
+  }
+  out.write('first ');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  if (event.boom) throw new RangeError('in the middle');
+  out.write('second');
+  out.end();
+});
+"""
+
+STREAMING_BOOTSTRAP = """#!/usr/bin/env python3
+import http.client, json, os
+while True:
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    api.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = api.getresponse()
+    event = json.loads(answer.read())
+    headers = {"Lambda-Runtime-Function-Response-Mode": "streaming", "Transfer-Encoding": "chunked"}
+    pieces = [b"one ", b"two"]
+    if "rawPath" in event:
+        headers["Content-Type"] = "application/vnd.awslambda.http-integration-response"
+        pieces.insert(0, json.dumps({"statusCode": 207, "headers": {"x-own": "yes"}, "cookies": ["a=1", "b=2"]}).encode() + bytes(8))
+    path = "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response"
+    api.request("POST", path, iter(pieces), headers, encode_chunked=True)
+    api.getresponse().read()
+"""
+
+
+def streamed(aws: Aws, name: str, event: Any) -> tuple[bytes, dict[str, Any]]:
+    """The pieces of a streamed answer, put together, and how it ended."""
+    payload = json.dumps(event)
+    events = list(aws.client().invoke_with_response_stream(FunctionName=name, Payload=payload)["EventStream"])
+    assert all("PayloadChunk" in each for each in events[:-1])
+    return b"".join(each["PayloadChunk"]["Payload"] for each in events[:-1]), events[-1]["InvokeComplete"]
+
+
+def over_http(aws: Aws, name: str) -> tuple[int, Any, bytes]:
+    """What the streaming URL of that function answers."""
+    client = aws.client()
+    url = client.create_function_url_config(FunctionName=name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")["FunctionUrl"]
+    client.add_permission(
+        FunctionName=name, StatementId="all", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="NONE"
+    )
+    with urllib.request.urlopen(urllib.request.Request(aws.url + "/x", headers={"Host": url.split("/")[2]})) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+@needs_node
+def test_a_streaming_node_handler_is_heard_piece_by_piece(aws: Aws) -> None:
+    aws.deploy("flow", {"index.js": STREAMING}, Runtime="nodejs22.x", Handler="index.handler")
+    assert streamed(aws, "flow", {}) == (b"first second", {})
+    said, ended = streamed(aws, "flow", {"boom": 1})
+    assert (said, ended["ErrorCode"]) == (b"first ", "RangeError")
+    assert json.loads(ended["ErrorDetails"])["errorMessage"] == "in the middle"
+    status, headers, body = over_http(aws, "flow")
+    assert (status, headers["content-type"], headers["x-own"], body) == (207, "text/html", "yes", b"first second")
+    assert headers.get_all("set-cookie") == ["a=1", "b=2"]
+
+
+def test_a_bootstrap_may_stream(aws: Aws) -> None:
+    aws.client().create_function(
+        FunctionName="pours", Runtime="provided.al2023", Handler="any", Role=ROLE, Timeout=5,
+        Code={"ZipFile": zipped({"bootstrap": STREAMING_BOOTSTRAP}, 0o755)},
+    )  # fmt: skip
+    assert streamed(aws, "pours", {}) == (b"one two", {})
+    status, headers, body = over_http(aws, "pours")
+    assert (status, headers["x-own"], headers.get_all("set-cookie"), body) == (207, "yes", ["a=1", "b=2"], b"one two")
+
+
+def test_an_answer_of_many_pieces_is_whole_again_on_every_way(aws: Aws) -> None:
+    aws.deploy("large", "def handler(event, context): return {'statusCode': 200, 'body': 'x' * 3_000_000}")
+    assert len(aws.call("large")[0]["body"]) == 3_000_000
+    assert len(json.loads(streamed(aws, "large", {})[0])["body"]) == 3_000_000
+    assert len(over_http(aws, "large")[2]) == 3_000_000
+
+
 def test_provisioned_instances_are_there_before_the_call(aws: Aws) -> None:
     client = aws.client()
     aws.deploy("ready", "import os\ndef handler(e, c): return os.environ['AWS_LAMBDA_INITIALIZATION_TYPE']", Publish=True)

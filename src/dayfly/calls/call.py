@@ -288,6 +288,8 @@ class Call:
                 BadResponse(
                     f"the function raised {error.type} in the middle of its answer: {error.message}"[:8192],
                     invocation=self.invoke.invocation,
+                    error_type=error.type,
+                    error_message=error.message,
                 )
             )
         else:

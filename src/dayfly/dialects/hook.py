@@ -9,8 +9,14 @@ gateway's fast lane like native ones:
 
 A route with `fast=True` decodes to `actions.Invoke` (or to another action whose rate matters: it is performed without a detour);
 its `encode` gets a `model.call.Result`. When `result.streaming` is set,
-only status and headers of the Reply are used and the function's body follows in pieces. With `streams=True` the request's body is not
-collected: `decode` gets b"" as soon as the head is there, and the body goes to the function as it arrives.
+only status and headers of the Reply are used and the function's body follows in pieces, each as the route's `frame` makes it:
+
+    frame(data, end, error) -> bytes              `end` with the last one; then `error` is what broke the answer off, if anything did
+
+(`whole` says of which answers `encode` wants the body first, because their head depends on it.)
+
+With `streams=True` the request's body is not collected: `decode` gets b"" as soon as the head is there, and the body goes to the
+function as it arrives.
 
 All other routes take the wide lane. Where one action does it, it goes to `Platform.perform` and `encode` gets its outcome. Where it
 takes several, the route has a `handle` instead:
@@ -108,6 +114,8 @@ Authenticate = Callable[[Head, bytes | None, Credentials], Identity | None]
 Decode = Callable[[Head, Params, bytes], Any]
 Encode = Callable[[Head, Any, Any], Reply]
 Fault = Callable[[Head, DayflyError], Reply]
+Whole = Callable[[Result], bool]
+Frame = Callable[[bytes, bool, DayflyError | None], bytes]
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -121,6 +129,8 @@ class Route(Struct, frozen=True, kw_only=True):
     decode: Decode | None = None
     encode: Encode | None = None
     handle: Handle | None = None
+    frame: Frame | None = None  # of a streamed answer; None: as they come, and one that fails is broken off
+    whole: Whole | None = None  # whether `encode` needs the whole body of this answer, which comes in pieces
     fast: bool = False
     streams: bool = False
     own: bool = False  # on the dialect's own listener only, where nobody else wants that path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..actions import Invoke
 from ..dialects.hook import Head, Reply
-from ..errors import BadInput, DayflyError, Internal, TooLarge, Unavailable
+from ..errors import BadInput, BadResponse, DayflyError, Internal, TooLarge, Unavailable
 from ..model.call import Mode, Result
 from ..model.identity import Identity
 from .edge import CallHandle, Match
@@ -42,6 +42,7 @@ class Exchange:
         "_early",
         "_head_sent",
         "_invoke",
+        "_partial",
         "_size",
         "_timer",
         "answered",
@@ -247,7 +248,12 @@ class Exchange:
     def on_result(self, result: Result) -> None:
         if self.answered or self.protocol.gone:
             return
-        encode = self.match.route.encode
+        route = self.match.route
+        if result.streaming and route.whole is not None and route.whole(result):
+            self._partial, self._body, self._size = result, [], 0
+            self._gather(result.body, False)
+            return
+        encode = route.encode
         assert encode is not None
         reply = encode(self.head, self._invoke, result)
         if not result.streaming:
@@ -264,8 +270,36 @@ class Exchange:
     def on_data(self, data: bytes, end: bool) -> None:
         if self.answered or self.protocol.gone:
             return
+        if not self._head_sent:
+            self._gather(data, end)
+            return
+        frame = self.match.route.frame
+        if frame is not None:
+            data = frame(data, end, None)
         if self.head.method == "HEAD":
             data = b""
+        self._piece(data, end)
+
+    def _gather(self, data: bytes, end: bool) -> None:
+        """A piece of an answer whose head depends on its whole body."""
+        assert self._body is not None
+        self._size += len(data)
+        self._body.append(data)
+        call, limit = self._call, self.match.mount.dialect.profile.payload_limit
+        if self._size > limit:
+            self.on_failure(BadResponse(f"the function's answer is larger than {limit} bytes"))
+        elif self._size > FREE:
+            self._count()
+        if self.answered:
+            if call is not None:
+                call.cancel()
+        elif end:
+            result = self._partial
+            result.body, result.streaming = b"".join(self._body), False
+            self._uncount()
+            self.on_result(result)
+
+    def _piece(self, data: bytes, end: bool) -> None:
         if self._chunked:
             piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             self._write(piece + b"0\r\n\r\n" if end else piece)
@@ -280,6 +314,10 @@ class Exchange:
         if self._counted:
             self._uncount()
         if self._head_sent:
+            frame = self.match.route.frame
+            if frame is not None:
+                self._piece(frame(b"", True, error), True)
+                return
             # The head is out already: a broken-off answer is all that is left to tell it.
             self.answered = True
             self.protocol.abort()

@@ -105,13 +105,15 @@ def aws(view: View) -> Dialect:
         candidates.sort(key=lambda operation: -len(operation.literals))
         handle = _handle(tuple(candidates), view)
         routes += [Route(method=method, path=each, handle=handle, body_bytes=BODY) for each in (path, path + "/")]
-    for name, decode, encode in (
-        ("Invoke", calls.decode, calls.encode),
-        ("InvokeAsync", calls.decode_old, calls.encode_old),
-        ("InvokeWithResponseStream", streams.decode, streams.encode),
+    for name, decode, encode, frame in (
+        ("Invoke", calls.decode, calls.encode, None),
+        ("InvokeAsync", calls.decode_old, calls.encode_old, None),
+        ("InvokeWithResponseStream", streams.decode, streams.encode, streams.frame),
     ):
         path = operations("lambda")[name].path
-        routes += [Route(method="POST", path=each, decode=decode, encode=encode, fast=True) for each in (path, path + "/")]
+        routes += [
+            Route(method="POST", path=each, decode=decode, encode=encode, frame=frame, fast=True) for each in (path, path + "/")
+        ]
     routes += services.routes(view)
     return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=authenticate, shapes=SHAPES)
 

@@ -156,7 +156,13 @@ def crash_body(error: e.DayflyError, identifier: str) -> bytes | None:
             return _encode({"errorMessage": message, "errorType": kind, "requestId": "", "stackTrace": trace})
         return _encode({"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {identifier} Error: {_ending(error)}"})
     if isinstance(error, e.BadResponse):
-        return _encode({"errorType": "Runtime.Unknown", "errorMessage": error.detail})
+        members = error.members
+        return _encode(
+            {
+                "errorType": members.get("error_type", "Runtime.Unknown"),
+                "errorMessage": members.get("error_message", error.detail),
+            }
+        )
     return None
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from ...actions import Invoke
+from ...errors import DayflyError
 from ...model.call import Result
+from ...model.ids import new_id
 from ..hook import Head, Reply
-from .invoke import Invocations, error_body, json_body
+from .invoke import Invocations, crash_body, error_body, json_body, request_id
 
 _encode = msgspec.json.encode
 
@@ -30,6 +32,8 @@ class Streams(Invocations):
         kept = ("x-amzn-requestid", "x-amz-executed-version")
         headers = [field for field in whole.headers if field[0] in kept]
         headers.append(("content-type", "application/vnd.amazon.eventstream"))
+        if result.streaming:
+            return Reply(200, headers)
         complete: dict[str, Any] = {}
         log = next((value for name, value in whole.headers if name == "x-amz-log-result"), None)
         if log is not None:
@@ -41,6 +45,20 @@ class Streams(Invocations):
         body = json_body(result)
         chunk = event("PayloadChunk", "application/octet-stream", body) if body else b""
         return Reply(200, headers, chunk + event("InvokeComplete", "application/json", _encode(complete)))
+
+    @staticmethod
+    def frame(data: bytes, end: bool, error: DayflyError | None) -> bytes:
+        """A piece of an answer that streams, and its end."""
+        framed = event("PayloadChunk", "application/octet-stream", data) if data else b""
+        if not end:
+            return framed
+        complete = {}
+        if error is not None:
+            details = crash_body(error, request_id(error.invocation or new_id())) or _encode(
+                {"errorType": "Runtime.Unknown", "errorMessage": error.detail}
+            )
+            complete = {"ErrorCode": msgspec.json.decode(details)["errorType"], "ErrorDetails": details.decode()}
+        return framed + event("InvokeComplete", "application/json", _encode(complete))
 
 
 def event(kind: str, content_type: str, payload: bytes) -> bytes:

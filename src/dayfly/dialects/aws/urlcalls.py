@@ -48,7 +48,7 @@ class Answered(DayflyError):
 def function_urls(view: View) -> Dialect:
     """The dialect of the hosts `<id>.lambda-url.<region>.localhost`."""
     calls = _Calls(view)
-    route = Route(method="*", path="/{path...}", decode=calls.decode, encode=calls.encode, fast=True)
+    route = Route(method="*", path="/{path...}", decode=calls.decode, encode=calls.encode, whole=_buffered, fast=True)
     return Dialect(name="lambda-url", profile=PROFILE, routes=(route,), fault=calls.fault, authenticate=calls.authenticate)
 
 
@@ -83,7 +83,7 @@ class _Calls:
                            "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html")  # fmt: skip
         invocation = new_id()
         event = _event(head, body, identifier, invocation, target, config)
-        client = {"arn": record.arn(target["qualifier"])}
+        client: dict[str, Any] = {"arn": record.arn(target["qualifier"]), "url": True}
         trace = head.get(b"x-amzn-trace-id")
         if trace:
             client["trace"] = trace[:512]
@@ -104,6 +104,9 @@ class _Calls:
             headers += _cors(cors, head.get(b"origin"), preflight=False)
         if result.error is not None:
             return Reply(502, [*headers, ("content-type", "application/json")], b"Internal Server Error")
+        if not _buffered(result):
+            given = [field for field in result.headers if field[0] not in _OURS]
+            return Reply(result.status, headers + given, result.body)
         try:
             return _response(result.body, headers)
         except (ValueError, TypeError, binascii.Error):
@@ -200,6 +203,11 @@ def _event(
             readable, event["body"] = False, base64.b64encode(body).decode()
         event["isBase64Encoded"] = not readable
     return event
+
+
+def _buffered(result: Result) -> bool:
+    """Whether the answer is JSON that holds status, headers and body. Only one that streams has a content type."""
+    return all(name != "content-type" for name, _ in result.headers)
 
 
 def _response(body: bytes, headers: list[tuple[str, str]]) -> Reply:

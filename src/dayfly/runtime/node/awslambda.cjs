@@ -66,6 +66,8 @@ function environment(work) {
 
 /** Which call runs, for what is printed. */
 let requestId = '';
+/** Whether it comes from a function URL, which makes status and headers of a stream's prelude. */
+let overHttp = false;
 
 function stamp() {
   return new Date().toISOString();
@@ -138,6 +140,7 @@ function named(error, type, message) {
 function context(work, head) {
   const told = head.client ? JSON.parse(head.client) : {};
   const id = head.id;
+  overHttp = told.url === true;
   requestId = `${id.slice(0, 8)}-${id.slice(8, 12)}-${id.slice(12, 16)}-${id.slice(16, 20)}-${id.slice(20)}`;
   process.env._X_AMZN_TRACE_ID = told.trace ?? `Root=1-${id.slice(0, 8)}-${id.slice(8)};Parent=${id.slice(8, 24)};Sampled=0`;
   const deadline = head.deadline * 1000;
@@ -201,8 +204,8 @@ function stream(handler, input, given) {
 
 function prepare(result) {
   if (result instanceof ResponseStream) {
-    const kind = result.contentType;
-    const head = { headers: [['content-type', kind]] };
+    if (overHttp && result.prelude) return { head: headOf(result.prelude), sse: false, items: result };
+    const head = { headers: [['content-type', result.contentType]] };
     return { head, sse: false, items: pieces(result) };
   }
   let text;
@@ -216,6 +219,14 @@ function prepare(result) {
     throw new LambdaError('Function.ResponseSizeTooLarge', `Response payload size exceeded maximum allowed payload size (${RESPONSE_LIMIT} bytes).`);
   }
   return { head: {}, body };
+}
+
+/** Status and headers that a prelude asks for: {statusCode, headers, cookies}. */
+function headOf(prelude) {
+  const headers = Object.entries(prelude.headers ?? {}).map(([name, value]) => [name.toLowerCase(), String(value)]);
+  if (!headers.some(([name]) => name === 'content-type')) headers.push(['content-type', 'application/octet-stream']);
+  for (const cookie of prelude.cookies ?? []) headers.push(['set-cookie', String(cookie)]);
+  return { status: Number(prelude.statusCode ?? 200), headers };
 }
 
 async function* pieces(out) {

@@ -159,5 +159,7 @@ def prelude(pieces: Iterator[bytes]) -> Tuple[Dict[str, Any], bytes]:
     text, _, first = data.partition(b"\0" * 8)
     told = json.loads(text or b"{}")
     headers = [[name.lower(), str(value)] for name, value in (told.get("headers") or {}).items()]
+    if not any(name == "content-type" for name, _ in headers):
+        headers.append(["content-type", "application/octet-stream"])
     headers += [["set-cookie", str(cookie)] for cookie in told.get("cookies") or ()]
     return {"status": int(told.get("statusCode", 200)), "headers": headers}, first
