@@ -197,3 +197,50 @@ async def test_throttles_say_when_to_come_again(ow: Whisk) -> None:
     assert len(refused) == 2
     assert refused[0].json()["error"] == "Too many concurrent requests in flight (count: 1, allowed: 1)."
     assert int(refused[0].headers["retry-after"]) >= 1
+
+
+async def test_the_answer_to_a_call_is_its_record_as_it_is_kept(ow: Whisk) -> None:
+    await ow.put("/packages/kept", parameters=[{"key": "name", "value": "Eve"}])
+    await ow.action("kept/greet")
+    for start in ("cold", "warm", "warm"):
+        told = (await ow.invoke("kept/greet")).json()
+        kept = await ow.activation(told["activationId"])
+        assert ("initTime" in [pair["key"] for pair in told["annotations"]]) is (start == "cold")
+        for record in (told, kept):
+            assert record["end"] - record.pop("start") == record["duration"]
+            del record["end"], record["logs"]  # moments are told a little more exactly later
+        assert told == kept
+        assert told["response"]["result"] == {"greeting": "Hello Eve"}
+
+
+async def test_the_same_request_follows_every_change(ow: Whisk) -> None:
+    """A connection that asks the same again is answered from memory, until anything that decides the answer changes."""
+    await ow.put("/packages/moving", parameters=[{"key": "name", "value": "Eve"}])
+    await ow.action("moving/target")
+
+    async def greeting() -> tuple[str, str]:
+        record = (await ow.invoke("moving/target")).json()
+        return record["version"], record["response"]["result"]["greeting"]
+
+    assert [await greeting(), await greeting()] == [("0.0.1", "Hello Eve")] * 2
+    await ow.put("/packages/moving", parameters=[{"key": "name", "value": "Bob"}])
+    assert [await greeting(), await greeting()] == [("0.0.1", "Hello Bob")] * 2
+    await ow.action("moving/target", PYTHON.replace("Hello", "Bye"), parameters=[{"key": "name", "value": "Ann"}])
+    assert [await greeting(), await greeting()] == [("0.0.2", "Bye Ann")] * 2
+    await ow("DELETE", "/actions/moving/target")
+    assert (await ow.invoke("moving/target")).status_code == 404
+
+
+async def test_an_answer_that_is_no_json_breaks_no_record(ow: Whisk) -> None:
+    answers = {b"{}": b"plain", b'{"error":1}': b'an "error"', b'{"utf-8":false}': b'{"text":"\xff"}'}
+    code = f"def handler(request, context):\n    return {answers!r}[request.body]\n"
+    function = {"code": {"files": {"handler.py": code}}, "config": {"flavour": "http"}}
+    assert (await ow.site.http.put("/v1/namespaces/guest/functions/plain", json=function)).status_code == 201
+    for body in answers:
+        called = await ow("POST", "/actions/plain?blocking=true", content=body)
+        assert called.status_code == 502
+        assert called.json()["response"] == {
+            "status": "action developer error",
+            "success": False,
+            "result": {"error": "The action did not produce a valid JSON or JSON Array response."},
+        }

@@ -88,6 +88,9 @@ class WideLane:
 
 async def _answer(send: Any, reply: Reply) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    for line in reply.lines.splitlines():
+        name, _, value = line.encode("latin-1", "replace").partition(b": ")
+        headers.append((name, value))
     headers.append((b"content-length", str(len(reply.body)).encode()))
     headers.append((b"content-security-policy", b"sandbox"))  # pages that functions serve share our origin: not for their eyes
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -197,10 +197,79 @@ def activation(
     note: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a call without logs and response. `body` is what is said of the action; times in seconds."""
+    wait, init, run, started = spans(timings, cold, start)
+    made, annotations = _described(
+        identifier,
+        namespace,
+        path,
+        body,
+        version,
+        wait=wait,
+        init=init,
+        run=run,
+        end=started + run,
+        started=started,
+        cold=cold,
+        timed_out=timed_out,
+    )
+    if note and "bound" in note:
+        annotations.append({"key": "binding", "value": path.rpartition("/")[0]})
+    if cause:
+        made["cause"] = cause
+        annotations.append({"key": "causedBy", "value": "sequence"})
+    if note and "logs" in note:  # a composition: its log are its parts
+        made |= {"duration": note["duration"], "annotations": _composed(annotations, note, cause), "logs": note["logs"]}
+    return made
+
+
+def spans(timings: Timings, cold: bool, start: float) -> tuple[int, int, int, int]:
+    """Of a call that was made at `start`, in milliseconds: waited, initialized, ran (with that), and when it began to."""
     wait = round((timings.queue + max(0.0, timings.cold - timings.init)) * 1000)
     init = round(timings.init * 1000) if cold else 0
-    run = init + max(0, round(timings.run * 1000))
-    started = round(start * 1000) + wait
+    return wait, init, init + max(0, round(timings.run * 1000)), round(start * 1000) + wait
+
+
+def template(*, namespace: str, path: str, body: dict[str, Any], version: str, cold: bool) -> bytes:
+    """The record of a call as the answer to it: bytes to be filled with `%`, all but what differs from call to call.
+
+    The holes are the id, wait, init (of a cold one only), duration, end and start in milliseconds, and the response in two
+    pieces: see `outcome.OPENINGS`, and the result.
+    """
+    number = msgspec.Raw(b"\0d")  # a byte that JSON never holds
+    made, _ = _described(
+        msgspec.Raw(b'"\0b"'),
+        namespace,
+        path,
+        body,
+        version,
+        wait=number,
+        init=number,
+        run=number,
+        end=number,
+        started=number,
+        cold=cold,
+        timed_out=False,
+    )
+    made |= {"response": msgspec.Raw(b"\0b\0b}"), "logs": []}
+    return msgspec.json.encode(made).replace(b"%", b"%%").replace(b"\0", b"%")
+
+
+def _described(
+    identifier: str | msgspec.Raw,
+    namespace: str,
+    path: str,
+    body: dict[str, Any],
+    version: str,
+    *,
+    wait: int | msgspec.Raw,
+    init: int | msgspec.Raw,
+    run: int | msgspec.Raw,
+    end: int | msgspec.Raw,
+    started: int | msgspec.Raw,
+    cold: bool,
+    timed_out: bool,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A record, and the annotations in it."""
     limits = body["limits"]
     annotations: list[dict[str, Any]] = [
         {"key": "path", "value": path},
@@ -211,13 +280,11 @@ def activation(
     ]
     if cold:
         annotations.append({"key": "initTime", "value": init})
-    if note and "bound" in note:
-        annotations.append({"key": "binding", "value": path.rpartition("/")[0]})
     made = {
         "activationId": identifier,
         "annotations": annotations,
         "duration": run,
-        "end": started + run,
+        "end": end,
         "name": path.rpartition("/")[2],
         "namespace": namespace,
         "publish": False,
@@ -225,12 +292,7 @@ def activation(
         "subject": namespace,
         "version": version,
     }
-    if cause:
-        made["cause"] = cause
-        annotations.append({"key": "causedBy", "value": "sequence"})
-    if note and "logs" in note:  # a composition: its log are its parts
-        made |= {"duration": note["duration"], "annotations": _composed(annotations, note, cause), "logs": note["logs"]}
-    return made
+    return made, annotations
 
 
 def _composed(annotations: list[dict[str, Any]], note: dict[str, Any], cause: str) -> list[dict[str, Any]]:

@@ -190,6 +190,10 @@ class Action(Struct, frozen=True):
     binding: str = ""  # NAMESPACE/BINDING, if it was found through one
     docs: tuple[Any, ...] = ()  # what it was made of: equal ones give an equal action
 
+    def is_current(self, view: View) -> bool:
+        """Whether it surely would be found again as it is. False, too, for what is no document."""
+        return all(type(d) is Document and view.document(d.namespace, d.kind, d.name) is d for d in self.docs)
+
     @property
     def space(self) -> str:
         return space(self.namespace)

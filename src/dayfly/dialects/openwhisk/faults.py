@@ -32,6 +32,7 @@ CORS = [
     ("access-control-allow-headers", "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"),
     ("access-control-allow-methods", "GET, DELETE, POST, PUT, HEAD"),
 ]
+_LINES = "".join(f"{name}: {value}\r\n" for name, value in [*CORS, ("content-type", "application/json")])
 _DEFAULTS = {
     500: "There was an internal server error.",
     503: "The server is currently unavailable (because it is overloaded or down for maintenance).",
@@ -48,8 +49,19 @@ class Rejected(e.DayflyError):
 
 def transaction(head: Head) -> str:
     """The id that ties a request to its answer: the client's own, unless it begins like those of the system."""
+    return given_transaction(head) or new_id()
+
+
+def given_transaction(head: Head) -> str:
+    """The client's own; empty if it is none of its to choose."""
     given = head.get(b"x-request-id")
-    return given[:128] if given and given.isprintable() and not given.startswith("sid_") else new_id()
+    return given[:128] if given and given.isprintable() and not given.startswith("sid_") else ""
+
+
+def of_call(status: int, body: bytes, transaction_id: str, activation: str) -> Reply:
+    """The JSON answer to a call."""
+    lines = f"{_LINES}x-request-id: {transaction_id}\r\nx-openwhisk-activation-id: {activation}\r\n"
+    return Reply(status, [], body, lines)
 
 
 def fault(head: Head, error: e.DayflyError) -> Reply:

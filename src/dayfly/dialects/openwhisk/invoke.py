@@ -5,7 +5,7 @@ A call with nothing to merge costs two look-ups in memory. Parameters come in th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
@@ -13,18 +13,21 @@ import msgspec
 from ... import errors as e
 from ...actions import Invoke
 from ...model.call import Mode, Result
+from ...model.function import Revision
 from ...model.ids import id_time, new_id
 from ..hook import Head, Params, Reply, View
 from . import entities as en
 from . import outcome as oc
-from .activations import activation
-from .faults import MALFORMED, NOT_ALLOWED, Rejected, answer, fault
+from .activations import activation, spans, template
+from .faults import MALFORMED, NOT_ALLOWED, Rejected, answer, fault, given_transaction, of_call
 from .profile import BLACKBOX, LIMITS
 from .users import User, namespace_of, user
 
 REMEMBERED = 4096  # actions whose merged parameters are kept
+TEMPLATES = 64  # of the records of one action: by account, path, revision, warm or cold
 _JSON = msgspec.json.Decoder()
 _EMPTY = (b"", b"{}")
+_SYNC: Final = Mode.SYNC  # see pool.group
 
 
 class Bound(msgspec.Struct):
@@ -35,6 +38,16 @@ class Bound(msgspec.Struct):
     encoded: bytes
     final: frozenset[str]  # nobody may give these
     wants_key: bool
+    templates: dict[tuple[str, str, int, bool], bytes] = {}  # see `activations.template`
+
+
+class Asked(msgspec.Struct):
+    """What the head of a request alone decides."""
+
+    bound: Bound
+    invoke: Invoke  # without body and id
+    result: bool  # only that is wanted
+    transaction: str  # the client's own; empty: it gets one a request
 
 
 class Calls:
@@ -47,14 +60,22 @@ class Calls:
     # --- from the wire ---------------------------------------------------------------------------------------------------
 
     def decode(self, head: Head, params: Params, body: bytes) -> Invoke:
+        asked = head.kept
+        if asked is None or not asked.bound.action.is_current(self._view):
+            asked = head.kept = self._asked(head, params)
+        invoke: Invoke = asked.invoke.__copy__()
+        invoke.body = self.payload(asked.bound, body)
+        invoke.invocation = new_id()
+        return invoke
+
+    def _asked(self, head: Head, params: Params) -> Asked:
         who = user(head)
         namespace = en.resolve_namespace(params["ns"], who)
         bound = self.find(who, namespace, unquote(params["name"]))
         asked = en.query(head)
         blocking = en.flag(asked, "blocking")
-        return self.invoke(
-            bound, who, self.payload(bound, body), mode=Mode.SYNC if blocking else Mode.ASYNC, wait_ms=_wait(asked)
-        )
+        invoke = self.invoke(bound, who, b"", mode=Mode.SYNC if blocking else Mode.ASYNC, wait_ms=_wait(asked))
+        return Asked(bound, invoke, en.flag(asked, "result"), given_transaction(head))
 
     def find(self, who: User | None, namespace: str, name: str) -> Bound:
         """The action that somebody calls so. Raises errors.NotFound or Rejected."""
@@ -156,11 +177,44 @@ class Calls:
     # --- to the wire -----------------------------------------------------------------------------------------------------
 
     def encode(self, head: Head, invoke: Invoke, result: Result) -> Reply:
-        headers = [("x-openwhisk-activation-id", result.invocation)]
-        if invoke.mode is not Mode.SYNC or result.status == 202:
+        if invoke.mode is not _SYNC or result.status == 202:
+            headers = [("x-openwhisk-activation-id", result.invocation)]
             return answer(head, {"activationId": result.invocation}, 202, headers)
-        outcome = oc.of_error(result.error) if result.error is not None else oc.of_answer(result.body, LIMITS.result)
-        return self._answer(head, invoke, outcome, result, headers)
+        if result.error is not None:
+            outcome = oc.of_error(result.error)
+        elif result.streaming:  # the rest is under way
+            outcome = oc.Outcome(oc.SUCCESS, result.body)
+        else:
+            outcome = oc.of_answer(result.body, LIMITS.result)
+        asked = head.kept
+        if asked is None or asked.invoke.namespace != invoke.namespace or result.note:  # another caller's, or a composition's
+            return self._answer(head, invoke, outcome, result, [("x-openwhisk-activation-id", result.invocation)])
+        body = outcome.result
+        if not asked.result and body[:1] != b"[":
+            body = self._record(asked.bound, invoke, outcome, result)
+        status = 200 if outcome.code == oc.SUCCESS else 500 if outcome.code == oc.INTERNAL else 502
+        return of_call(status, body, asked.transaction or new_id(), result.invocation)
+
+    def _record(self, bound: Bound, invoke: Invoke, outcome: oc.Outcome, result: Result) -> bytes:
+        """The same as in `_answer`, for a call that nothing is noted of."""
+        cold, identifier = result.cold, result.invocation
+        key = (invoke.owner, invoke.note, result.revision, cold)
+        form = bound.templates.get(key)
+        if form is None:
+            revision = self._view.revision(invoke.namespace, invoke.function, str(result.revision or ""))
+            form = template(
+                namespace=namespace_of(invoke.owner or invoke.namespace),
+                path=_path(invoke),
+                body=bound.action.body,
+                version=_version(revision),
+                cold=cold,
+            )
+            if len(bound.templates) >= TEMPLATES:
+                bound.templates.clear()
+            bound.templates[key] = form
+        wait, init, run, started = spans(result.timings, cold, id_time(identifier))
+        times = (wait, init, run, started + run, started) if cold else (wait, run, started + run, started)
+        return form % (identifier.encode(), *times, oc.OPENINGS[outcome.code], outcome.result)
 
     def fault(self, head: Head, error: e.DayflyError) -> Reply:
         """Failures of a blocking call are the activation's outcome; everything else is an error of the API."""
@@ -197,7 +251,7 @@ class Calls:
             namespace=who,
             path=_path(invoke),
             body=document.body if document is not None else en.foreign(self._view, invoke.namespace, invoke.function, 1),
-            version=revision.config.env.get("__OW_ACTION_VERSION", "0.0.1") if revision is not None else "0.0.1",
+            version=_version(revision),
             start=id_time(result.invocation),
             timings=result.timings,
             cold=result.cold,
@@ -214,6 +268,10 @@ def _placed(namespace: str, name: str, who: User) -> tuple[str, str]:
     if name.startswith("/") or len(parts) == 3:
         return (who.namespace if parts[0] == "_" else parts[0]), "/".join(parts[1:])
     return namespace, name
+
+
+def _version(revision: Revision | None) -> str:
+    return revision.config.env.get("__OW_ACTION_VERSION", "0.0.1") if revision is not None else "0.0.1"
 
 
 def _path(invoke: Invoke) -> str:

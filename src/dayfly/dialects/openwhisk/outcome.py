@@ -12,6 +12,13 @@ from ...model.call import FunctionError, Invocation, Status
 
 SUCCESS, APPLICATION, DEVELOPER, INTERNAL = 0, 1, 2, 3
 WORDS = ("success", "application error", "action developer error", "whisk internal error")
+# How the response of a record begins, up to the result.
+OPENINGS = tuple(
+    b'{"status":"%b","success":%b,"result":' % (word.encode(), b"true" if word == WORDS[SUCCESS] else b"false")
+    for word in WORDS
+)
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+INVALID = "The action did not produce a valid JSON or JSON Array response."
 ABNORMAL_RUN = "The action did not produce a valid response and exited unexpectedly."
 ABNORMAL_INIT = "The action did not initialize and exited unexpectedly."
 EXHAUSTED = "The action exhausted its memory and was aborted."
@@ -44,13 +51,17 @@ def of_answer(body: bytes, limit: int) -> Outcome:
         return failed(
             APPLICATION, f"The action produced a response that exceeded the allowed length: {len(body)} > {limit} bytes."
         )
-    if b'"error"' in body:
-        try:
+    try:
+        if b'"error"' in body:
             value = msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            return failed(DEVELOPER, "The action did not produce a valid JSON or JSON Array response.")
-        if isinstance(value, dict) and "error" in value:
-            return Outcome(APPLICATION, body)
+            if isinstance(value, dict) and "error" in value:
+                return Outcome(APPLICATION, body)
+        elif body:
+            _check_json(body)
+            if not body.isascii():
+                body.decode()  # which the check leaves out
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return failed(DEVELOPER, INVALID)
     return Outcome(SUCCESS, body or b"{}")
 
 
