@@ -86,7 +86,20 @@ def test_node_handlers_answer_and_fail_as_under_lambda(aws: Aws) -> None:
     deploy("esm", "export const handler = async () => 'module'", "index.mjs")
     assert aws.call("esm")[0] == "module"
     deploy("missing", "exports.other = 1")
-    assert aws.call("missing")[0]["errorType"] == "Runtime.HandlerNotFound"
+    assert aws.call("missing")[0] == {
+        "errorType": "Runtime.HandlerNotFound",
+        "errorMessage": "index.handler is undefined or not exported",
+        "trace": ["Runtime.HandlerNotFound: index.handler is undefined or not exported"],
+    }
+    said, ended = streamed(aws, "missing", {})
+    assert (said, ended["ErrorCode"]) == (b"", "Runtime.HandlerNotFound"), "a stream's client hears of it in a stream"
+    deploy("unloadable", "require('nowhere')")
+    failed = aws.call("unloadable")[0]
+    assert (sorted(failed), failed["errorType"]) == (["errorMessage", "errorType", "trace"], "Runtime.ImportModuleError")
+    assert failed["trace"][0] == "Runtime.ImportModuleError: Error: Cannot find module 'nowhere'"
+    deploy("raises", "throw new TypeError('while loading')")
+    failed = aws.call("raises")[0]
+    assert (failed["errorType"], failed["trace"][0]) == ("TypeError", "TypeError: while loading")
 
 
 BOOTSTRAP = """#!/usr/bin/env python3

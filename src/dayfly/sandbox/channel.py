@@ -26,6 +26,7 @@ from .port import Ready, ResponseHead, Sink
 
 MAX_HEADERS = 200  # headers of one answer
 SO_PASSRIGHTS = 83  # asm-generic/socket.h, Linux 6.16
+FAILURE_PAYLOAD = 16 << 10  # characters of what a foreign contract says of code that does not load
 WRITE_HIGH = 1 << 20  # bytes waiting for a slow instance before `full` turns true
 
 # Headers that belong to a connection or to the platform: a function cannot set them (RFC 9110 section 7.6.1).
@@ -53,6 +54,7 @@ class _Failure(Struct):
     file: str = ""
     line: int = 0
     trace: tuple[str, ...] = ()
+    payload: str = ""  # see `model.call.FunctionError`
 
 
 class _Refusal(Struct):
@@ -254,6 +256,8 @@ class Channel(asyncio.Protocol):
                 line=failure.line,
                 trace=failure.trace[:50],
             )
+            if 0 < len(failure.payload) <= FAILURE_PAYLOAD:
+                self._failed.members["payload"] = failure.payload
             self._events.on_failed(self._failed)
             self._lose(self._failed)
 

@@ -139,7 +139,7 @@ def fault(head: Head, error: DayflyError) -> Reply:
     if "/invocations" in head.path or "-invocations" in head.path or "/invoke-async" in head.path:
         answer = Invocations.fault(error)
         if answer is not None:
-            return answer
+            return Streams.failed(answer, error) if "response-streaming" in head.path and answer.status == 200 else answer
     known = worded(error)
     if head.path in ("", "/") or scope_of(head).service not in ("", "lambda"):
         return services.failure(head, known)

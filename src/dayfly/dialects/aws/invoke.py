@@ -149,7 +149,9 @@ def crash_body(error: e.DayflyError, identifier: str) -> bytes | None:
             }
         )
     if isinstance(error, e.InitFailed | e.InstanceDied):
-        kind = error.members.get("error_type")
+        kind, payload = error.members.get("error_type"), error.members.get("payload")
+        if payload:
+            return str(payload).encode()
         if kind:
             message = error.detail.removeprefix(f"{kind}: ")
             trace = error.members.get("trace") or []

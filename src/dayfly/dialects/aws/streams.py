@@ -29,9 +29,7 @@ class Streams(Invocations):
         whole = super().encode(head, invoke, result)
         if whole.status != 200:
             return whole
-        kept = ("x-amzn-requestid", "x-amz-executed-version")
-        headers = [field for field in whole.headers if field[0] in kept]
-        headers.append(("content-type", "application/vnd.amazon.eventstream"))
+        headers = _headers(whole)
         if result.streaming:
             return Reply(200, headers)
         complete: dict[str, Any] = {}
@@ -47,6 +45,11 @@ class Streams(Invocations):
         return Reply(200, headers, chunk + event("InvokeComplete", "application/json", _encode(complete)))
 
     @staticmethod
+    def failed(whole: Reply, error: DayflyError) -> Reply:
+        """What Invoke answers to a call whose environment failed, as an event stream."""
+        return Reply(200, _headers(whole), Streams.frame(b"", True, error))
+
+    @staticmethod
     def frame(data: bytes, end: bool, error: DayflyError | None) -> bytes:
         """A piece of an answer that streams, and its end."""
         framed = event("PayloadChunk", "application/octet-stream", data) if data else b""
@@ -57,8 +60,24 @@ class Streams(Invocations):
             details = crash_body(error, request_id(error.invocation or new_id())) or _encode(
                 {"errorType": "Runtime.Unknown", "errorMessage": error.detail}
             )
-            complete = {"ErrorCode": msgspec.json.decode(details)["errorType"], "ErrorDetails": details.decode()}
+            complete = {"ErrorCode": _code(details), "ErrorDetails": details.decode()}
         return framed + event("InvokeComplete", "application/json", _encode(complete))
+
+
+def _code(details: bytes) -> str:
+    """The type of an error that the function's own runtime may have worded."""
+    try:
+        return str(msgspec.json.decode(details)["errorType"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "Runtime.Unknown"
+
+
+def _headers(whole: Reply) -> list[tuple[str, str]]:
+    kept = ("x-amzn-requestid", "x-amz-executed-version")
+    return [
+        *(field for field in whole.headers if field[0] in kept),
+        ("content-type", "application/vnd.amazon.eventstream"),
+    ]
 
 
 def event(kind: str, content_type: str, payload: bytes) -> bytes:

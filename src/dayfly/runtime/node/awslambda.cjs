@@ -133,7 +133,8 @@ async function load(work) {
 
 function named(error, type, message) {
   const made = new LambdaError(type, message);
-  made.stack = error.stack;
+  const frames = String(error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
+  made.stack = [`${type}: ${message}`, ...frames].join('\n');
   return made;
 }
 
@@ -264,8 +265,10 @@ function describe(error) {
 }
 
 function describeLoad(error) {
-  const { payload, ...rest } = describe(error);
-  return rest;
+  const told = worded(error);
+  const [errorType, errorMessage] = [told.errorType.slice(0, 256) || 'Error', told.errorMessage.slice(0, 4096)];
+  const trace = (told.trace.length ? told.trace : `${errorType}: ${errorMessage}`.split('\n')).slice(0, 50);
+  return { type: errorType, message: errorMessage, trace, payload: JSON.stringify({ errorType, errorMessage, trace }) };
 }
 
 function logText(described, head) {

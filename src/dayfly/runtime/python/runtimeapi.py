@@ -326,6 +326,7 @@ class RuntimeApi:
         exchange.reply(202, _OK)
         with self._change:
             self._failed = _described(body, exchange.headers.get("lambda-runtime-function-error-type", ""))
+            self._failed["payload"] = body.decode("utf-8", "replace")
             self._change.notify_all()
 
     def _fail(self, kind: str, message: str) -> None:
