@@ -62,8 +62,8 @@ wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c 'import dayfly' 2>/dev/null; then exit 0; fi
 
 [ -x .venv/bin/python ] && .venv/bin/python -c 'pass' 2>/dev/null || "$python" -m venv --clear .venv
-target=.
-[ "$kind" = base ] || target=".[$kind]"
+target=".[$kind]"
+[ "$kind" != base ] || target=".[lambda,openwhisk]" # both dialects answer after `make up`
 echo "Installing Dayfly ($kind) into .venv ..." >&2
 PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q -e "$target"
 echo "$wanted" >"$stamp"
