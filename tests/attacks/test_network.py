@@ -460,6 +460,7 @@ def test_a_node_that_dies_takes_no_network_with_it_for_good(site: World) -> None
     site.deploy("echo", "def handler(event, context):\n    return event\n")
     (node,) = site.nodes()
     os.kill(node, 9)
+    waited(lambda: site.nodes() not in ([], [node]))  # its instances go with it, and calls that they have begun
     event = {"do": [["POST", "/fn/default/echo", {"a": 1}]]}
     waited(lambda: site.request("POST", "/fn/default/caller", event) == (200, [[200, {"a": 1}]]))
     assert site.call("probe", {"to": [[PUBLIC, 80]]})["to"] == [f"{PUBLIC} greets {ADDRESS}"]

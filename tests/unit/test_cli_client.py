@@ -208,5 +208,6 @@ def test_every_kind_of_problem_has_its_exit_code() -> None:
     }
     assert set(BY_KIND) <= kinds
     unmapped = {"internal", "bad-input", "name-invalid", "method-not-allowed", "too-large", "unsupported-media", "conflict"}
+    unmapped |= {"quota-exceeded"}
     assert kinds - set(BY_KIND) == unmapped
     assert issubclass(Problem, Failure)

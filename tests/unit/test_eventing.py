@@ -249,6 +249,25 @@ async def test_paused_means_waiting_and_deleted_means_gone(world: World) -> None
     assert entry.state == "cancelled"
 
 
+async def test_what_the_feed_brings_late_undoes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch, late = world.store.fetch, asyncio.Event()
+
+    async def slow_at_first(query: str, **parameters: Any) -> Any:
+        rows = await fetch(query, **parameters)
+        if query == "catalog_one" and not late.is_set():
+            await late.wait()
+        return rows
+
+    monkeypatch.setattr(world.store, "fetch", slow_at_first)
+    perform = world.eventing.performers()
+    await perform[a.PutTrigger](a.PutTrigger(name="t", target=F, delivery=CALM))
+    await settle()  # it has been read as it was before the pause
+    await perform[a.PauseTrigger](a.PauseTrigger(name="t"))
+    late.set()
+    await settle()
+    assert (await perform[a.GetTrigger](a.GetTrigger(name="t"))).paused
+
+
 async def test_a_trigger_can_be_fired_by_hand(world: World) -> None:
     await world.trigger("t", filters=({"exact": {"type": "never"}},))
     [fired] = await world.perform(a.FireTrigger(name="t", events=(event("1"),)))

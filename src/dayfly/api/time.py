@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from ..actions import Advanced, AdvanceTime
+from ..errors import Conflict, NotFound
 from .endpoint import NAMESPACE, Endpoint
 
 
@@ -24,5 +25,6 @@ ENDPOINTS = (
         action=AdvanceTime,
         body=AdvanceBody,
         gives=Advanced,
+        raises=(NotFound, Conflict),
     ),
 )

@@ -59,7 +59,7 @@ class Catalog:
         self._by_queue: dict[tuple[str, str], Trigger] = {}
         self._predicates: dict[tuple[str, str], Predicate] = {}
         self.watchers: list[Callable[[str, str, str, Noun | None], None]] = []  # kind, namespace, name
-        self._reading: set[asyncio.Task[None]] = set()
+        self._reading: dict[Note, asyncio.Task[None]] = {}  # what the feed has named
 
     async def load(self) -> None:
         """Read everything once, at start, and follow the store's feed from then on."""
@@ -328,18 +328,24 @@ class Catalog:
     # --- the copy in memory -----------------------------------------------------------------------------------------
 
     def _hear(self, note: Note) -> None:
-        kind, key = note
+        kind = note[0]
         if kind in KINDS:
-            task = asyncio.ensure_future(self._read(kind, *key.split("/", 1)))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            before = self._reading.pop(note, None)
+            if before is not None:
+                before.cancel()  # what it would bring is older than this note
+            self._reading[note] = asyncio.ensure_future(self._read(note))
 
-    async def _read(self, kind: str, namespace: str, name: str) -> None:
+    async def _read(self, note: Note) -> None:
+        kind, key = note
+        namespace, name = key.split("/", 1)
         try:
             rows = await self._store.fetch("catalog_one", kind=kind, namespace=namespace, name=name)
         except DayflyError as error:
             log.warning("the %s %s/%s cannot be read again: %s", kind, namespace, name, error)
             return
+        finally:
+            if self._reading.get(note) is asyncio.current_task():
+                del self._reading[note]
         noun = msgspec.json.decode(rows[0][0], type=KINDS[kind]) if rows else None
         if noun != self._nouns[kind].get((namespace, name)):
             self._swap(kind, namespace, name, noun)
