@@ -6,7 +6,8 @@ all see the same free place. Nothing is asked of namespaces without a quota.
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -49,7 +50,7 @@ class Quotas:
         self._buckets: dict[str, tuple[float, float]] = {}  # requests left, and when that was
         self._deploying: dict[str, Counter[str]] = {}  # names of functions that are being made, by namespace
         self._storing: Counter[str] = Counter()  # bytes, by namespace
-        self._queueing: Counter[str] = Counter()
+        self._queueing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by namespace with such a quota
 
     async def load(self) -> None:
         for namespace, body in await self._store.fetch("quotas_all"):
@@ -89,6 +90,7 @@ class Quotas:
         if self.limits.pop(namespace, None) is not None:
             self._store.write_behind(("quota_delete", {"namespace": namespace}))
         self._buckets.pop(namespace, None)
+        self._queueing.pop(namespace, None)
 
     # --- requests ------------------------------------------------------------------------------------------------------
 
@@ -162,14 +164,11 @@ class Quotas:
         quota = self.limits.get(namespace)
         if quota is None or not quota.queued_events:
             return await accept()
-        self._queueing[namespace] += count  # before the others are counted: whoever comes meanwhile counts us
-        try:
+        async with self._queueing[namespace]:  # one after the other: who counts sees all that were accepted before
             [(queued,)] = await self._store.fetch("quota_queued", namespace=namespace)
-            if queued + self._queueing[namespace] > quota.queued_events:
+            if queued + count > quota.queued_events:
                 raise throttled(namespace, "queued_events", quota.queued_events, f"waiting events, and {queued} wait", 30.0)
             return await accept()
-        finally:
-            self._queueing[namespace] -= count
 
     def guard(self, handler: Callable[[Any, Identity], Awaitable[Any]]) -> Callable[[Any, Identity], Awaitable[Any]]:
         """Middleware of the façade, for what is accepted there."""
