@@ -327,15 +327,8 @@ class Exchange:
     def _whole(self, reply: Reply) -> None:
         head = self._head(reply, len(reply.body))
         bodyless = self.head.method == "HEAD" or reply.status in (204, 304)
-        data = head if bodyless else head + reply.body
-        if not self.current:
-            self._write(data)
-            self._done()
-            return
-        self.protocol.transport.write(data)
-        self.answered = True
-        self._call = None  # as in `_done`
-        self.protocol.finished(self)
+        self._write(head if bodyless else head + reply.body)
+        self._done()
 
     def _head(self, reply: Reply, length: int | None) -> bytes:
         self._head_sent = True
