@@ -152,6 +152,15 @@ class Channel(asyncio.Protocol):
             self._transport.abort()
         self._lose(error or InstanceDied("the instance was stopped"))
 
+    def stop(self, reason: str) -> None:
+        """Ask the instance to end in order."""
+        self._write(frames.encode(frames.STOP, 0, b'{"reason":"%b"}' % reason.encode()))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is open."""
+        return bool(self._streams)
+
     @property
     def open(self) -> bool:
         """Whether the connection stands."""

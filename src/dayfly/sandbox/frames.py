@@ -17,9 +17,11 @@ connects; after a restart of the gateway it connects again. All integers are lit
                             {} is short for status 200, content-type application/json
     4 ERROR       instance  JSON {"type", "message", "trace": [text, ...]}: user code raised; ends the stream
     5 CANCEL      gateway   empty: stop this call
-    6 READY       instance  stream 0, JSON {"init_s"}: user code is loaded. First frame on every connection
+    6 READY       instance  stream 0, JSON {"init_s", "stop_s"?, "freezes"?}: user code is loaded. First frame on every connection
+                            stop_s: seconds it needs to end in order; freezes: it stands still by itself while it is idle
     7 FAILED      instance  stream 0, JSON {"type", "message", "file"?, "line"?, "trace"}: loading failed; the instance ends
     8 REFUSED     instance  JSON {"message"}: the answer breaks the contract (not JSON, too large...); ends the stream
+    9 STOP        gateway   stream 0, JSON {"reason": "spindown" | "timeout"}: end in order; it is killed after its stop_s
 
 The gateway may send calls before READY has come. A body is one or more DATA frames, the last with the end bit; a call without
 body sets the end bit on REQUEST. An answer is RESPONSE, then DATA up to the end bit (RESPONSE itself may carry it).
@@ -48,6 +50,7 @@ CANCEL: Final = 5
 READY: Final = 6
 FAILED: Final = 7
 REFUSED: Final = 8
+STOP: Final = 9
 END: Final = 0x80
 
 _FROM_INSTANCE: Final = frozenset((DATA, RESPONSE, ERROR, READY, FAILED, REFUSED))

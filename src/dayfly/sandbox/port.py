@@ -54,6 +54,7 @@ class BoxSpec(Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     init_timeout_s: float = 10.0
     timeout_s: float = 60.0
+    freeze_s: float = 0.0  # seconds without a call until it is frozen; 0: never
     network: str = "egress"  # or "allow", "none": see `model.network.Network`
     allow: tuple[str, ...] = ()
     bandwidth_mbit: float = 0.0  # each way; 0: no cap
@@ -86,6 +87,8 @@ class Sink(Protocol):
 
 class Ready(Struct, frozen=True):
     init_s: float  # seconds the user's code took to load
+    stop_s: float = 0.0  # seconds it asks for to end in order
+    freezes: bool = False  # it stands still by itself while it is idle
 
 
 class Exit(Struct, frozen=True, kw_only=True):

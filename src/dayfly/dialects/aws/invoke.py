@@ -23,6 +23,7 @@ from .scope import function_name, place, scope_of
 
 TAIL = 4096  # bytes of log
 _TYPES = ("RequestResponse", "Event", "DryRun")
+_OF_PLATFORM = ("Extension.", "Runtime.ExitError", "Runtime.InvalidEntrypoint")  # kinds of errors that no runtime described
 _encode = msgspec.json.encode
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -154,6 +155,8 @@ def crash_body(error: e.DayflyError, identifier: str) -> bytes | None:
             return str(payload).encode()
         if kind:
             message = error.detail.removeprefix(f"{kind}: ")
+            if str(kind).startswith(_OF_PLATFORM):
+                return _encode({"errorType": kind, "errorMessage": f"RequestId: {identifier} Error: {message}"})
             trace = error.members.get("trace") or []
             return _encode({"errorMessage": message, "errorType": kind, "requestId": "", "stackTrace": trace})
         return _encode({"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {identifier} Error: {_ending(error)}"})

@@ -33,10 +33,10 @@ import awslambdaric.lambda_runtime_marshaller
 
 del sys.modules["runtime_client"]
 
-from . import output, process, sdk
-from .awsenv import environment
+from . import awsenv, output, process, sdk
 from .errors import pack
-from .frames import DATA, END, ERROR, FAILED, READY, REQUEST, Connection, encode
+from .frames import DATA, END, ERROR, FAILED, READY, REQUEST, STOP, Connection, encode
+from .lazyapi import LazyApi
 from .orphans import Orphans
 
 
@@ -78,11 +78,7 @@ _loads = json.JSONDecoder().decode
 
 def main(work: dict[str, Any], listen_fd: int) -> NoReturn:
     """Run the function of `work` (see `worker.main`) until the process is killed. Never returns."""
-    process.run("Lambda runtime", _serve, work, listen_fd, _environment)
-
-
-def _environment(work: dict[str, Any]) -> dict[str, str]:
-    return {"LC_CTYPE": "C.UTF-8", "PYTHONPATH": "/var/runtime", **environment(work)}
+    process.run("Lambda runtime", _serve, work, listen_fd, awsenv.environment)
 
 
 def _serve(work: dict[str, Any], listener: socket.socket) -> int:
@@ -126,14 +122,22 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
         self._cpu = 0.0
         self._ready = b""
         self._started = time.perf_counter()
+        self._api = LazyApi(work, lambda text: self._out.write(text))
+        self._api.listen(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        self._began = 0.0  # the running call; for who subscribed to telemetry
 
     def wait_next_invocation(self) -> Any:
         """The next call. The first time it says that the function is loaded."""
         if not self._ready:
-            self._ready = encode(READY, 0, b'{"init_s":%.6f}' % (time.perf_counter() - self._started))
+            stop = self._api.started()
+            told = b'{"init_s":%.6f,"stop_s":%.1f}' if stop else b'{"init_s":%.6f}'
+            took = time.perf_counter() - self._started
+            self._ready = encode(READY, 0, told % ((took, stop) if stop else took))
             self._flush("")
             self._usage()
             gc.freeze()  # what is loaded stays: no collection looks at it again
+        if self._api.live:
+            self._api.rest()
         while True:
             call = self._receive(self._conn) if self._conn is not None else None
             if call is not None:
@@ -151,6 +155,8 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
             self._fail({"errorMessage": message, "errorType": "Function.ResponseSizeTooLarge"})
             return
         self._flush(self._tag.id)
+        if self._began:
+            self._done(len(data))
         fields = b"{"
         if content_type != "application/json":
             fields += b'"headers":[["content-type","application/octet-stream"]],'
@@ -208,6 +214,8 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
                     if frame[1] == stream and kind & 0x7F == DATA:
                         parts.append(frame[2])
                 return _loads(payload.decode("utf-8")), parts[0] if len(parts) == 1 else b"".join(parts)
+            if kind == STOP:
+                self._api.stop()
             frame = conn.frame()  # what was left of an earlier call
         return None
 
@@ -216,7 +224,7 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
         told = _loads(head["client"]) if "client" in head else {}
         self._tag.id = name
         self._tail.begin("tail" in told)
-        return awslambdaric.lambda_runtime_client.InvocationRequest(
+        request = awslambdaric.lambda_runtime_client.InvocationRequest(
             invoke_id="%s-%s-%s-%s-%s" % (name[:8], name[8:12], name[12:16], name[16:20], name[20:]),
             x_amzn_trace_id=told.get("trace") or "Root=1-%s-%s;Parent=%s;Sampled=0" % (name[:8], name[8:], name[8:24]),
             invoked_function_arn=told.get("arn") or self._arn,
@@ -228,10 +236,24 @@ class FrameClient(awslambdaric.lambda_runtime_client.LambdaRuntimeClient):  # ty
             event_body=body,
             invocation_id=None,
         )
+        if self._api.live:
+            if self._tail.listener is None:
+                self._tail.listen(lambda data: self._api.telemetry.lines("function", data))
+            self._began = time.perf_counter()
+            self._api.begin(request)
+        return request
+
+    def _done(self, size: int, kind: str = "") -> None:
+        """For who subscribed to telemetry."""
+        took = (time.perf_counter() - self._began) * 1000
+        rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._api.done(awsenv.request_id(self._tag.id), took, size, rss_kb, kind)
 
     def _fail(self, error: dict[str, Any], payload: str = "") -> None:
         self._flush(self._tag.id)
         described = self._described(error)
+        if self._began:
+            self._done(0, described["type"])
         described["payload"] = payload or json.dumps(error)
         if self._tail.wanted:
             described["log"] = self._tail.text()

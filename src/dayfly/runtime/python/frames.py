@@ -27,6 +27,7 @@ CANCEL = 5
 READY = 6
 FAILED = 7
 REFUSED = 8
+STOP = 9
 END = 0x80
 
 _pack = HEADER.pack

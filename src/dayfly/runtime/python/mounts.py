@@ -52,7 +52,7 @@ _ETC = (
 _MADE_UP = {
     "passwd": "root:x:0:0::/root:/bin/sh\nfunction:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     "group": "root:x:0:\nfunction:x:1000:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "hosts": "127.0.0.1 localhost sandbox.localdomain sandbox\n::1 localhost\n",
     "resolv.conf": "nameserver 169.254.1.1\noptions timeout:3\n",  # the node's; out of reach for who has no network
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nnetworks: files\nservices: files\nprotocols: files\n",
     "host.conf": "multi on\n",

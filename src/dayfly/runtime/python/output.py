@@ -18,6 +18,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn, Optional
 
 NO_CALL = "0" * 32
@@ -36,16 +37,26 @@ class Tail:
 
     def __init__(self, size: int) -> None:
         self.wanted = False
+        self.active = False  # whether it is to be given what is printed
+        self.listener: Optional[Callable[[bytes], None]] = None  # hears of it, too; set it by `listen`
         self._size = size  # bytes
         self._kept = b""
 
     def begin(self, wanted: bool) -> None:
         """A call begins."""
         self.wanted = wanted
+        self.active = wanted or self.listener is not None
         self._kept = b""
 
+    def listen(self, listener: Callable[[bytes], None]) -> None:
+        self.listener = listener
+        self.active = True
+
     def add(self, data: bytes) -> None:
-        self._kept = (self._kept + data)[-self._size :]
+        if self.wanted:
+            self._kept = (self._kept + data)[-self._size :]
+        if self.listener is not None:
+            self.listener(data)
 
     def text(self) -> str:
         return self._kept.decode("utf-8", "replace")
@@ -107,7 +118,7 @@ class Writer(io.TextIOBase):
 
     def _put(self, ident: str, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
-        if self._tail is not None and self._tail.wanted:
+        if self._tail is not None and self._tail.active:
             self._tail.add(data)
         if ident != self._last:
             data = b"\x1e" + ident.encode("ascii") + b"\n" + data

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .client import NodeSandbox
 
 LINGER = 0.5  # seconds an instance has to end by itself after it failed to load or hung up
+MAX_STOP = 2.0  # seconds that an instance may ask for to end in order
 
 
 class NodeBox:
@@ -39,6 +40,7 @@ class NodeBox:
         self._last: Timer | None = None
         self._word: m.Exited | None = None  # what the agent said of its end
         self._ready = False
+        self._stop_s = 0.0
         self._error: DayflyError | None = None  # why it must end, if we know before the agent tells
 
     # --- the port ---------------------------------------------------------------------------------------------------
@@ -73,7 +75,11 @@ class NodeBox:
         return Stats(reply.memory_kb, reply.cpu_us, reply.pids)
 
     async def destroy(self) -> None:
-        self._sandbox.destroy(self.spec.id)
+        if self._stop_s and self._channel.open:
+            self._channel.stop("timeout" if self._channel.busy else "spindown")
+            self._sandbox.destroy(self.spec.id, self._stop_s)
+        else:
+            self._sandbox.destroy(self.spec.id)
         await asyncio.shield(self._exited)
 
     # --- what the agent says ----------------------------------------------------------------------------------------
@@ -119,11 +125,12 @@ class NodeBox:
             self._timer.cancel()
             self._timer = None
         self._ready = True
+        self._stop_s = min(max(ready.stop_s, 0.0), MAX_STOP)
         self._events.on_ready(ready)
 
     def on_failed(self, error: InitFailed) -> None:
         self._error = self._error or error
-        self._sandbox.destroy(self.spec.id, LINGER)
+        self._sandbox.destroy(self.spec.id, max(LINGER, self._stop_s))
 
     def on_broken(self, violation: str) -> None:
         if self._word is not None:

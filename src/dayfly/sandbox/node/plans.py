@@ -29,6 +29,7 @@ from .wrap.view import View, furnish
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
 ISOLATIONS = ("namespace", "process", *WRAPS)
+LAMBDA_CLIENT = "/var/runtime"  # where programs in a jail find AWS's runtime interface client
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_MINOR = 10  # of Python 3, that awslambdaric supports
 FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
@@ -80,6 +81,7 @@ class Planner:
             return {"isolation": "process", "runtime": str(RUNTIME / "python")} if sys.platform == "linux" else None
         binds = [[str(RUNTIME), INSIDE]]
         if interpreter is self._launcher:
+            binds += [[str(part), f"{LAMBDA_CLIENT}/{part.name}"] for part in lambda_client()]
             binds += [[i.prefix, i.prefix] for i in find().values() if not i.prefix.startswith("/usr")]
         return {
             "isolation": "namespace",
@@ -109,7 +111,9 @@ class Planner:
             folder = self._scratch / spec.id
             task["tmp"] = str(folder)
         interpreter, kind = self._launcher, "runtimeapi" if spec.contract == "lambda" else "bridge"
-        if spec.runtime == "nodejs":
+        if spec.contract == "lambda" and spec.runtime != "provided" and self._beside(spec):
+            task["program"] = [*self._program(spec.runtime), task["opt_root"]]
+        elif spec.runtime == "nodejs":
             kind, task = "exec", self._node(task)
         elif spec.runtime != "provided":
             if spec.contract == "lambda":
@@ -120,6 +124,8 @@ class Planner:
         keep = [1, 2, 3, 4] if kind == "exec" else [1, 2, 3]
         if self._wrap is not None:
             runner = self._launcher if kind == "exec" else interpreter
+            if "program" in task and spec.runtime != "nodejs":
+                runner = for_lambda(spec.runtime)  # whose client it shows
             shut = {"keep_fds": keep, "uid": uid}
             view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb}
             return self._launcher, self._wrapped(spec.id, runner, kind, task, shut, **view)
@@ -222,6 +228,20 @@ class Planner:
         work = msgspec.json.encode(task).decode() + "\n"
         return {"argv": [need("node").executable, main], "env": {"PATH": PATH}, "cwd": "/", "input": work}
 
+    def _beside(self, spec: BoxSpec) -> bool:
+        """Whether other programs stand beside the runtime of a Lambda function, so that it pulls its calls from the Runtime API."""
+        layers = [mount for mount in spec.mounts[1:] if mount.target == "/opt"]
+        return "AWS_LAMBDA_EXEC_WRAPPER" in spec.env or any((self._source(m.source) / "extensions").is_dir() for m in layers)
+
+    def _program(self, runtime: str) -> list[str]:
+        """The command of a Lambda runtime that pulls its calls. Raises CannotStart."""
+        folder = INSIDE if self._inside else str(RUNTIME)
+        if runtime == "nodejs":
+            return [need("node").executable, f"{folder}/node/awsprogram.cjs"]
+        interpreter = for_lambda(runtime)
+        client = LAMBDA_CLIENT if self._jailed else interpreter.path[0]
+        return [interpreter.executable, "-SB", f"{folder}/python/awsprogram.py", client]
+
     def _visible(self, host: str, inside: str) -> bool:
         """Whether the jail shows this folder anyway, at its own place."""
         prefixes = ["/usr", *(found.prefix for found in find().values())]
@@ -235,6 +255,17 @@ def need(name: str) -> Interpreter:
         have = ", ".join(find()) or "none"
         raise CannotStart(f"{name} is not on this machine (found: {have}): install it, or choose another runtime")
     return found
+
+
+@functools.cache
+def lambda_client() -> list[Path]:
+    """The folders and files of AWS's runtime interface client and of what it imports; nothing if it is not installed."""
+    client = importlib.util.find_spec("awslambdaric")
+    if client is None or client.origin is None:
+        return []
+    installed = Path(client.origin).parents[1]
+    names = ("awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client*.so")
+    return [part for name in names for part in installed.glob(name)]
 
 
 @functools.cache
