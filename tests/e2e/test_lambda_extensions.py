@@ -105,9 +105,11 @@ def log_of(aws: Aws, name: str) -> list[str]:
     return [event["message"].rstrip("\n") for event in events]
 
 
-def eventually(aws: Aws, name: str, part: str) -> list[str]:
-    """The log, once it holds a line with this part."""
+def eventually(aws: Aws, name: str, part: str, *, again: bool = False) -> list[str]:
+    """The log, once it holds a line with this part. `again`: with further calls meanwhile."""
     for _ in range(200):
+        if again:
+            aws.call(name)
         lines = log_of(aws, name)
         if any(part in line for line in lines):
             break
@@ -144,7 +146,7 @@ def test_an_extension_lives_beside_every_runtime(aws: Aws, layer: str, runtime: 
 def test_who_subscribes_is_told_what_happens(aws: Aws, layer: str) -> None:
     deploy(aws, "told", "python", layer, MODE="telemetry")
     request = aws.call("told", {"a": 1})[1]["ResponseMetadata"]["RequestId"]
-    lines = eventually(aws, "told", '"type": "platform.report"')
+    lines = eventually(aws, "told", '"type": "platform.report"', again=True)  # it may have been frozen before all was told
     records = [json.loads(line.removeprefix("telemetry ")) for line in lines if line.startswith("telemetry ")]
     kinds = [record["type"] for record in records]
     order = [
@@ -157,8 +159,8 @@ def test_who_subscribes_is_told_what_happens(aws: Aws, layer: str) -> None:
         "runtimeDone",
         "report",
     ]
-    assert [kind for kind in kinds if kind != "function"] == [f"platform.{each}" for each in order]
-    told = {record["type"]: record["record"] for record in records}
+    assert [kind for kind in kinds if kind != "function"][:8] == [f"platform.{each}" for each in order]
+    told = {record["type"]: record["record"] for record in reversed(records)}
     assert told["function"] == "in the handler"
     assert told["platform.start"]["requestId"] == told["platform.report"]["requestId"] == request
     assert told["platform.runtimeDone"]["status"] == "success"
@@ -224,3 +226,32 @@ def test_a_function_may_be_its_own_extension(aws: Aws) -> None:
     assert aws.call("inside", "late")[0] == [403, "Extension.RegistrationClosed"]
     assert aws.call("inside", "next")[0] == [403, "InvalidStateTransition"]
     eventually(aws, "inside", "EXTENSION\tName: inside\tState: Ready\tEvents: [INVOKE]")
+
+
+TICKING = """
+import threading, time
+ticks = []
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        time.sleep(0.005)
+threading.Thread(target=tick, daemon=True).start()
+def handler(event, context):
+    until = len(ticks) + 3
+    while len(ticks) < until: time.sleep(0.001)
+    return [ticks[-1], max(b - a for a, b in zip(ticks, ticks[1:]))]
+"""
+
+
+@pytest.mark.parametrize("wrapper", ["", "/opt/wrapper"])
+def test_nothing_runs_between_calls(aws: Aws, layer: str, wrapper: str) -> None:
+    """Given a function with a thread in the background, when calls are further apart than the instance may be idle, then the thread
+    stood still meanwhile; a handler sees its time jump."""
+    variables = {"AWS_LAMBDA_EXEC_WRAPPER": wrapper} if wrapper else {}
+    aws.deploy("ticks" + str(len(wrapper)), TICKING, Layers=[layer] if wrapper else [], Environment={"Variables": variables})
+    last, _ = aws.call("ticks" + str(len(wrapper)))[0]
+    aws.client().list_functions()
+    deploy(aws, f"other-{len(wrapper)}", "provided")
+    aws.call(f"other-{len(wrapper)}")  # takes a while
+    now, gap = aws.call("ticks" + str(len(wrapper)))[0]
+    assert gap > (now - last) / 2, "one gap is most of what lies between"

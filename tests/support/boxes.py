@@ -22,6 +22,7 @@ class ScriptedBox:
         self.destroyed = False
         self.full = False
         self.held = False
+        self.frozen = False
         self._next = 0
         self.ended: set[int] = set()  # calls whose body is whole
 
@@ -51,9 +52,11 @@ class ScriptedBox:
     def release(self) -> None:
         self.held = False
 
-    async def pause(self) -> None: ...
+    async def pause(self) -> None:
+        self.frozen = True
 
-    async def resume(self) -> None: ...
+    async def resume(self) -> None:
+        self.frozen = False
 
     async def stats(self) -> Stats:
         return Stats(1000, 0, 1)
@@ -64,8 +67,8 @@ class ScriptedBox:
 
     # what the test makes happen
 
-    def ready(self, init_s: float = 0.001) -> None:
-        self.events.on_ready(Ready(init_s))
+    def ready(self, init_s: float = 0.001, *, freezes: bool = False) -> None:
+        self.events.on_ready(Ready(init_s, freezes=freezes))
 
     def answer(self, body: bytes = b'"ok"', stream: int | None = None, status: int = 200) -> None:
         number = stream or min(self.calls)

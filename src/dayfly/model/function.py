@@ -48,6 +48,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weak
     cpu: Annotated[float, Meta(ge=0, le=256, description="cores an instance may use at most; 0: a fair share")] = 0.0
     timeout_s: Annotated[float, Meta(gt=0, le=86400, description="seconds a call may run")] = 60.0
     init_timeout_s: Annotated[float, Meta(gt=0, le=900, description="seconds the code may take to load")] = 10.0
+    freeze_s: Annotated[
+        float, Meta(ge=0, le=3600, description="seconds without a call until an instance stands still until the next; 0: never")
+    ] = 0.0
     tmp_mb: Annotated[int, Meta(ge=1, le=65536, description="size of the private /tmp, MiB")] = 64
     pids: Annotated[int, Meta(ge=4, le=32768, description="processes and threads of one instance")] = 128
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="calls one instance runs at the same time")] = 1

@@ -79,6 +79,8 @@ class Group:
         instance.inflight += 1
         if instance.inflight == 1:
             instance.move(BUSY)
+            if instance.frozen:
+                self.pool.frost.thaw(instance)
         instance.since = now = self._monotonic()
         self.load.add(1, now)
         if self.once:
@@ -149,6 +151,8 @@ class Group:
         if instance.inflight == 0:
             instance.idle_since = now
             instance.move(IDLE)
+            if instance.freezes and not instance.watched:
+                self.pool.frost.watch(instance)
 
     def _next(self) -> Waiter | None:
         while self.waiting:
@@ -235,6 +239,8 @@ class Group:
             waiter.assigned(instance)
         if instance.inflight == 0:
             instance.move(IDLE)
+            if instance.freezes:
+                self.pool.frost.watch(instance)
         if instance.inflight < instance.slots:
             self.free.add(instance, instance.slots - instance.inflight)
         elif self.once:

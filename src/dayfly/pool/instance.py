@@ -19,7 +19,9 @@ class Instance:
         "calls",
         "created",
         "created_mono",
+        "freezes",
         "fresh",
+        "frozen",
         "group",
         "id",
         "idle_since",
@@ -32,6 +34,7 @@ class Instance:
         "slots",
         "state",
         "used",
+        "watched",
     )
 
     def __init__(self, identifier: str, group: Group, slots: int, now: float, monotonic: float) -> None:
@@ -51,6 +54,9 @@ class Instance:
         self.memory_kb = 0
         self.measured = 0.0  # monotonic; when `memory_kb` was
         self.used = 0.0  # the evictor's clock when a call ended here last
+        self.freezes = group.config.freeze_s > 0  # while it is idle, by the pool's hand
+        self.frozen = False
+        self.watched = False  # whether `frost` has it on its list
         self.box: Box  # set by the group as soon as the sandbox has made it
 
     def move(self, state: State) -> None:
@@ -61,6 +67,8 @@ class Instance:
 
     def on_ready(self, ready: Ready) -> None:
         self.init_s = ready.init_s
+        if ready.freezes:
+            self.freezes = False  # it does so by itself
         self.group.on_ready(self)
 
     def on_exit(self, exit: Exit) -> None:

@@ -20,6 +20,7 @@ from ..model.instance import InstanceInfo, State
 from ..model.quota import Quota
 from ..sandbox.port import BoxEvents, BoxSpec, Sandbox
 from .evict import Candidate, GreedyDual
+from .frost import Frost
 from .group import Group
 from .instance import Instance
 
@@ -59,6 +60,7 @@ class Pool:
         self._starting = 0
         self._start_queue: deque[tuple[Group, Instance]] = deque()
         self.evictor = GreedyDual()
+        self.frost = Frost(clock)
         self.quotas: Mapping[str, Quota] = {}  # by namespace
         self.refusal: DayflyError | None = None  # why the last instance that was wanted could not be had, if a quota is why
         self._ending: set[asyncio.Task[None]] = set()
@@ -131,6 +133,7 @@ class Pool:
             concurrency=config.concurrency,
             init_timeout_s=config.init_timeout_s,
             timeout_s=config.timeout_s,
+            freeze_s=config.freeze_s,
             network=config.network.value,
             allow=config.allow,
             bandwidth_mbit=config.bandwidth_mbit,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from ...model.profile import Profile
 
+FREEZE = float(os.environ.get("DAYFLY_AWS_FREEZE", "0.01"))  # seconds without a call until an instance is frozen; 0: never
 SYNC_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a payload
 ASYNC_LIMIT = 1024 * 1024  # bytes
 

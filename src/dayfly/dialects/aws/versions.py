@@ -14,7 +14,7 @@ from ...actions import Code, DeleteAlias, Deployed, PutAlias, PutFunction
 from ...errors import NotFound
 from ...model.function import Config, Target
 from .call import Call
-from .profile import PROFILE
+from .profile import FREEZE, PROFILE
 from .record import LATEST, Record
 from .scope import new_uuid
 
@@ -74,6 +74,7 @@ async def deploy(call: Call, record: Record, version: dict[str, Any]) -> None:
                 memory_mb=version["MemorySize"],
                 timeout_s=float(version["Timeout"]),
                 init_timeout_s=10.0,
+                freeze_s=FREEZE,
                 tmp_mb=version["EphemeralStorage"]["Size"],
                 pids=1024,
                 min_instances=version.get("_provisioned", 0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import threading
 
@@ -32,7 +33,7 @@ class Children:
         self._partial: Dict[str, bytes] = {}  # the unfinished line of each kind
         self._marked = ""
         self._spawned = threading.Event()  # since we last looked for those that ended
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def spawn(self, argv: List[str], kind: str) -> int:
         """The process id of a new program. Raises OSError."""
@@ -70,60 +71,54 @@ class Children:
 
     def say(self, text: str) -> None:
         """A line of the platform."""
-        self._put(text.encode())
+        with self._lock:
+            self._put("", text.encode())
 
     def drain(self) -> None:
-        """Bring out what was printed so far: it was written before what we just heard."""
+        """Bring out what was printed so far: it was written before what we just heard. A line that is not finished ends here."""
         for kind, (ours, _) in list(self._pipes.items()):
-            os.set_blocking(ours, False)
-            try:
-                while True:
-                    self._take(kind, os.read(ours, 65536))
-            except BlockingIOError:
-                pass
-            finally:
-                os.set_blocking(ours, True)
-            self._finish(kind)
+            self._pull(kind, ours)
+            with self._lock:
+                rest = self._partial.pop(kind, b"")
+                if rest:
+                    self._put(kind, rest + b"\n")
 
     def _pipe(self, kind: str) -> int:
         if kind not in self._pipes:
             self._pipes[kind] = ours, theirs = os.pipe()
+            os.set_blocking(ours, False)
             os.set_inheritable(theirs, True)
             threading.Thread(target=self._print, args=(kind, ours), daemon=True).start()
         return self._pipes[kind][1]
 
     def _print(self, kind: str, ours: int) -> None:
+        poll = select.poll()
+        poll.register(ours, select.POLLIN)
         while True:
-            try:
-                self._take(kind, os.read(ours, 65536))
-            except BlockingIOError:
-                continue
-            except OSError:
-                return
+            poll.poll()
+            self._pull(kind, ours)
 
-    def _take(self, kind: str, data: bytes) -> None:
-        with self._lock:
-            data = self._partial.pop(kind, b"") + data
-            cut = len(data) if len(data) > _HOLD else data.rfind(b"\n") + 1
-            if cut < len(data):
-                self._partial[kind] = data[cut:]
-        if cut:
-            self._heard(kind, data[:cut])
-            self._put(data[:cut])
+    def _pull(self, kind: str, ours: int) -> None:
+        """Bring out the whole lines that the pipe holds."""
+        with self._lock:  # from reading to writing: whoever comes next finds either nothing or everything done
+            while True:
+                try:
+                    data = os.read(ours, 65536)
+                except BlockingIOError:
+                    return
+                data = self._partial.pop(kind, b"") + data
+                cut = len(data) if len(data) > _HOLD else data.rfind(b"\n") + 1
+                if cut < len(data):
+                    self._partial[kind] = data[cut:]
+                if cut:
+                    self._put(kind, data[:cut])
 
-    def _finish(self, kind: str) -> None:
-        """A call has ended, and with it the line that it left unfinished."""
-        with self._lock:
-            rest = self._partial.pop(kind, b"")
-        if rest:
-            self._heard(kind, rest + b"\n")
-            self._put(rest + b"\n")
-
-    def _put(self, data: bytes) -> None:
-        with self._lock:
-            if self._tail.wanted:
-                self._tail.add(data)
-            os.write(1, data)
+    def _put(self, kind: str, data: bytes) -> None:
+        if kind:
+            self._heard(kind, data)
+        if self._tail.wanted:
+            self._tail.add(data)
+        os.write(1, data)
 
 
 def ending(status: int) -> str:

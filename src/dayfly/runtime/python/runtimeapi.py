@@ -234,7 +234,7 @@ class RuntimeApi:
                 count = self._count
             time.sleep(after)
             with self._change:
-                if count == self._count and self._at_rest() and not self._ending:
+                if count == self._count and self._at_rest() and not self._ending and self._telemetry.hold():
                     self._frozen = True
                     os.kill(-1, signal.SIGSTOP)
 
@@ -242,6 +242,7 @@ class RuntimeApi:
         if self._frozen:
             self._frozen = False
             os.kill(-1, signal.SIGCONT)
+            self._telemetry.go()
             self._change.notify_all()
 
     def _ended(self, pid: int, status: int) -> None:

@@ -79,6 +79,19 @@ class Telemetry:
         """Nobody can subscribe any more: nothing is kept for them."""
         self._early = None
 
+    def hold(self) -> bool:
+        """Deliver nothing until `go`: who would take it stands still. False if something is being delivered."""
+        for at, subscriber in enumerate(self._subscribers):
+            if not subscriber.hold():
+                for held in self._subscribers[:at]:
+                    held.go()
+                return False
+        return True
+
+    def go(self) -> None:
+        for subscriber in self._subscribers:
+            subscriber.go()
+
     def close(self, patience: float) -> None:
         """Deliver what waits, for at most so many seconds."""
         until = time.monotonic() + patience
@@ -124,7 +137,7 @@ class _Subscriber:
         self._size = 0
         self._dropped = [0, 0]  # records, bytes
         self._since: float = 0.0  # when the oldest came; monotonic
-        self._ending = False
+        self._ending = self._sending = self._held = False
         self._change = threading.Condition()
         self.thread = threading.Thread(target=self._deliver, daemon=True)
 
@@ -143,6 +156,16 @@ class _Subscriber:
             self._size += len(data)
             self._change.notify()
 
+    def hold(self) -> bool:
+        with self._change:
+            self._held = not self._sending
+            return self._held
+
+    def go(self) -> None:
+        with self._change:
+            self._held = False
+            self._change.notify()
+
     def flush(self) -> None:
         """Deliver now, and then no more."""
         with self._change:
@@ -152,12 +175,14 @@ class _Subscriber:
     def _deliver(self) -> None:
         while True:
             with self._change:
-                while not self._ending and not self._due():
-                    left = self._since + self._timeout - time.monotonic() if self._waiting else None
-                    self._change.wait(left)
+                self._sending = False
+                while not self._ending and (self._held or not self._due()):
+                    wanted = self._waiting and not self._held
+                    self._change.wait(self._since + self._timeout - time.monotonic() if wanted else None)
                 batch = self._taken()
                 if not batch:
                     return
+                self._sending = True
             for _ in range(3):
                 try:
                     self._send(batch)

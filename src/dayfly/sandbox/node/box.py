@@ -41,6 +41,7 @@ class NodeBox:
         self._word: m.Exited | None = None  # what the agent said of its end
         self._ready = False
         self._stop_s = 0.0
+        self._frozen = False
         self._error: DayflyError | None = None  # why it must end, if we know before the agent tells
 
     # --- the port ---------------------------------------------------------------------------------------------------
@@ -65,9 +66,11 @@ class NodeBox:
         self._channel.release()
 
     async def pause(self) -> None:
+        self._frozen = True
         await self._sandbox.ask(lambda number: m.Pause(number, self.spec.id))
 
     async def resume(self) -> None:
+        self._frozen = False
         await self._sandbox.ask(lambda number: m.Resume(number, self.spec.id))
 
     async def stats(self) -> Stats:
@@ -76,6 +79,8 @@ class NodeBox:
 
     async def destroy(self) -> None:
         if self._stop_s and self._channel.open:
+            if self._frozen:
+                self._sandbox.send(m.Resume(0, self.spec.id))
             self._channel.stop("timeout" if self._channel.busy else "spindown")
             self._sandbox.destroy(self.spec.id, self._stop_s)
         else:

@@ -47,7 +47,7 @@ class Instance:
         self._wrapped = False  # whether the child stands for the process that it has put into a sandbox
         self._input = -1  # of one that waits: where its work is written to
         self._asked = False
-        self._frozen = False
+        self.frozen = False
         self._kill: Timer | None = None
 
     def start(
@@ -119,12 +119,12 @@ class Instance:
         self._asked = True
         if self._zygote is not None and self._child is not None:
             self._zygote.kill(self._child.id)
-        if self._frozen:
+        if self.frozen:
             self.freeze(False)  # version 1 of cgroups keeps even killed processes frozen
 
     def freeze(self, frozen: bool) -> None:
         """Stop or go on. Raises OSError if the kernel refuses."""
-        self._frozen = frozen
+        self.frozen = frozen
         if self.group is not None:
             self.group.freeze(frozen)
         else:

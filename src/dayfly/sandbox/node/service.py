@@ -155,6 +155,7 @@ class Agent:
             case m.StatsRequest(number, id):
                 self._stats(number, id)
             case m.SurvivorsRequest(number):
+                self._thaw()  # no server knows any more who stands still
                 alive = [m.Survivor(i.spec, str(i.socket)) for i in self._instances.values() if not self._spares.holds(i)]
                 self._tell(m.Survivors(number, alive))
                 self._logbook.flush()
@@ -253,6 +254,14 @@ class Agent:
             self._tell(m.Failed(number, str(error)))
         else:
             self._tell(m.Done(number))
+
+    def _thaw(self) -> None:
+        for instance in self._instances.values():
+            if instance.frozen:
+                try:
+                    instance.freeze(False)
+                except OSError:
+                    instance.destroy()
 
     def _stats(self, number: int, id: str) -> None:
         instance = self._instances.get(id)
