@@ -228,6 +228,34 @@ def test_a_function_may_be_its_own_extension(aws: Aws) -> None:
     eventually(aws, "inside", "EXTENSION\tName: inside\tState: Ready\tEvents: [INVOKE]")
 
 
+INTERNAL_NODE = """
+const root = 'http://' + process.env.AWS_LAMBDA_RUNTIME_API;
+const heard = [];
+async function listen() {
+  const made = await fetch(root + '/2020-01-01/extension/register', {
+    method: 'POST', headers: { 'Lambda-Extension-Name': 'inside' }, body: JSON.stringify({ events: ['INVOKE'] }) });
+  const headers = { 'Lambda-Extension-Identifier': made.headers.get('Lambda-Extension-Identifier') };
+  (async () => { for (;;) heard.push(await (await fetch(root + '/2020-01-01/extension/event/next', { headers })).json()); })();
+}
+const listening = listen();
+exports.handler = async (event) => {
+  await listening;
+  if (event === 'next') return (await fetch(root + '/2018-06-01/runtime/invocation/next')).status;
+  return heard.map((each) => each.requestId);
+};
+"""
+
+
+@needs_node
+def test_a_node_function_may_be_its_own_extension(aws: Aws) -> None:
+    files = {"index.mjs": INTERNAL_NODE.replace("exports.handler =", "await listening;\nexport const handler =")}
+    aws.deploy("inside-node", files, Runtime="nodejs22.x", Handler="index.handler")
+    _, whole = aws.call("inside-node", {})
+    second = aws.call("inside-node", {})[0]
+    assert second[0] == whole["ResponseMetadata"]["RequestId"]
+    assert aws.call("inside-node", "next")[0] == 403
+
+
 TICKING = """
 import threading, time
 ticks = []

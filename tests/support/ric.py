@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+PYTHON = (sys.executable, "-m", "awslambdaric")
 REQUEST = "11111111-2222-4333-8444-555555555555"
 
 
@@ -22,8 +24,8 @@ class Outcome(NamedTuple):
     log: str
 
 
-def run(folder: Path, handler: str, event: bytes, environment: dict[str, str]) -> Outcome:
-    """One call of a handler in `folder` under the plain client."""
+def run(folder: Path, handler: str, event: bytes, environment: dict[str, str], command: Sequence[str] = PYTHON) -> Outcome:
+    """One call of a handler in `folder` under a plain client, by default the one for Python."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
         env = {
@@ -36,8 +38,7 @@ def run(folder: Path, handler: str, event: bytes, environment: dict[str, str]) -
             "TZ": ":UTC",
             **environment,
         }
-        command = [sys.executable, "-m", "awslambdaric", handler]
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, handler], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             payload, failed = _converse(server, event)
         finally:

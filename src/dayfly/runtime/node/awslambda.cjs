@@ -11,6 +11,7 @@ const { format } = require('node:util');
 const path = require('node:path');
 const Module = require('node:module');
 const { pathToFileURL } = require('node:url');
+const { Api } = require('./awsapi.cjs');
 const { findFile, isEsm } = require('./load.cjs');
 
 const RESPONSE_LIMIT = 6 * 1024 * 1024 + 100; // bytes, as Lambda counts
@@ -43,7 +44,7 @@ function environment(work) {
     AWS_LAMBDA_INITIALIZATION_TYPE: options.initialization ?? 'on-demand',
     AWS_LAMBDA_LOG_GROUP_NAME: options.group || '/aws/lambda/' + work.function,
     AWS_LAMBDA_LOG_STREAM_NAME: `${day}/[${version}]${work.id}`,
-    AWS_LAMBDA_RUNTIME_API: '169.254.100.1:9001',
+    AWS_LAMBDA_RUNTIME_API: '127.0.0.1:9001',
     AWS_XRAY_CONTEXT_MISSING: 'LOG_ERROR',
     AWS_XRAY_DAEMON_ADDRESS: '169.254.100.1:2000',
     _AWS_XRAY_DAEMON_ADDRESS: '169.254.100.1',
@@ -119,9 +120,11 @@ async function load(work) {
   try {
     exported = isEsm(file) ? await import(pathToFileURL(file).href) : Module.createRequire(file)(file);
   } catch (error) {
-    if (error instanceof SyntaxError) throw named(error, 'Runtime.UserCodeSyntaxError', `SyntaxError: ${error.message}`);
+    if (error instanceof SyntaxError) throw named('Runtime.UserCodeSyntaxError', `SyntaxError: ${error.message}`, error);
     if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') {
-      throw named(error, 'Runtime.ImportModuleError', `Error: ${error.message}`);
+      // It was required by itself, for want of a file of ours that it may know.
+      const message = error.message.replace(/(\n- [^\n]*)\1$/, '$1\n- /var/runtime/index.mjs');
+      throw named('Runtime.ImportModuleError', `Error: ${message}`);
     }
     throw error;
   }
@@ -131,11 +134,53 @@ async function load(work) {
   return found;
 }
 
-function named(error, type, message) {
+/** An error of Lambda's, with the frames of what caused it. */
+function named(type, message, cause) {
   const made = new LambdaError(type, message);
-  const frames = String(error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
+  const frames = String(cause?.stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
   made.stack = [`${type}: ${message}`, ...frames].join('\n');
   return made;
+}
+
+/** The Runtime API of this process; none where the runtime itself asks one. */
+let api = null;
+
+async function open(work) {
+  api = new Api(work);
+  const port = await api.listen(process.pid === 1 ? 9001 : 0);
+  process.env.AWS_LAMBDA_RUNTIME_API = `127.0.0.1:${port}`;
+}
+
+function started() {
+  return api.started((text) => process.stdout.write(text));
+}
+
+function stop() {
+  if (process.listenerCount('SIGTERM')) process.emit('SIGTERM', 'SIGTERM', 15);
+  else process.exit(0);
+}
+
+/** What happens once the event loop is empty. */
+let whenEmpty = null;
+
+function empty(next) {
+  whenEmpty = next;
+  module.exports.hold(next === null);
+}
+
+process.on('beforeExit', () => {
+  const next = whenEmpty;
+  if (next === null) return;
+  empty(null);
+  next();
+});
+
+/** An error that nobody caught: Lambda's runtime ends with it. */
+function fatal(error, origin) {
+  const rejected = origin === 'unhandledRejection';
+  const shown = rejected ? named('Runtime.UnhandledPromiseRejection', String(error)) : error;
+  const described = describe(shown);
+  return { described, text: logText(described, { id: requestId }, rejected ? 'Unhandled Promise Rejection ' : 'Uncaught Exception '), status: rejected ? 128 : 129 };
 }
 
 function context(work, head) {
@@ -147,7 +192,6 @@ function context(work, head) {
   const deadline = head.deadline * 1000;
   const environment = process.env;
   return {
-    callbackWaitsForEmptyEventLoop: true,
     functionVersion: environment.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: environment.AWS_LAMBDA_FUNCTION_NAME,
     memoryLimitInMB: environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
@@ -174,16 +218,50 @@ class ResponseStream extends PassThrough {
 }
 
 function invoke(handler, input, given) {
-  if (handler[STREAMS]) return stream(handler, input, given);
+  const run = handler[STREAMS] ? stream : plain;
+  if (!api?.all.length) return run(handler, input, given);
+  const event = {
+    eventType: 'INVOKE',
+    deadlineMs: Date.now() + given.getRemainingTimeInMillis(),
+    requestId,
+    invokedFunctionArn: given.invokedFunctionArn,
+    tracing: { type: 'X-Amzn-Trace-Id', value: process.env._X_AMZN_TRACE_ID },
+  };
+  return api.begin(event).then(() => run(handler, input, given));
+}
+
+/**
+ * What a promise resolves to is the answer at once. What a callback is given is the answer once the event loop is empty, unless the handler
+ * says that it does not wait; and a handler that does neither answers null once it is.
+ */
+function plain(handler, input, given) {
   return new Promise((resolve, reject) => {
-    const callback = (error, result) => (error ? reject(error) : resolve(result));
-    given.done = callback;
-    given.succeed = (result) => callback(null, result);
-    given.fail = (error) => callback(error ?? 'handled');
-    const result = handler(input, given, callback);
-    if (typeof result?.then === 'function') result.then(resolve, reject);
-    else if (handler.length < 3 && result !== undefined) resolve(result);
-    else if (handler.length < 3) setImmediate(() => resolve(null));
+    let waits = true;
+    const done = (error, result) => {
+      empty(null);
+      if (error === undefined || error === null) resolve(result);
+      else {
+        if (!(error instanceof Error)) made = new Error(error); // here, where the handler is on the stack
+        reject(error);
+      }
+    };
+    const callback = (error, result) => {
+      if ((error !== undefined && error !== null) || !waits) done(error, result);
+      else empty(() => setImmediate(() => done(null, result)));
+    };
+    Object.defineProperty(given, 'callbackWaitsForEmptyEventLoop', {
+      enumerable: true,
+      get: () => waits,
+      set: (value) => (waits = value),
+    });
+    Object.assign(given, { succeed: (result) => done(null, result), fail: (error) => done(error ?? 'handled'), done });
+    empty(() => done(null, null));
+    try {
+      const result = handler(input, given, callback);
+      if (typeof result?.then === 'function') result.then(given.succeed, given.fail);
+    } catch (error) {
+      done(error);
+    }
   });
 }
 
@@ -212,8 +290,8 @@ function prepare(result) {
   let text;
   try {
     text = JSON.stringify(result === undefined ? null : result) ?? 'null';
-  } catch (error) {
-    throw new LambdaError('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`);
+  } catch {
+    throw new Error('Unable to stringify response body');
   }
   const body = Buffer.from(text);
   if (body.length > RESPONSE_LIMIT) {
@@ -254,14 +332,19 @@ function worded(error) {
   return { errorType: typeof error, errorMessage: String(error), trace: [] };
 }
 
+let made = null; // what the log shows of a failure that is no Error
+const errors = new WeakMap(); // what was described -> the error
+
 function describe(error) {
   const told = worded(error);
-  return {
+  const described = {
     type: told.errorType.slice(0, 256) || 'Error',
     message: told.errorMessage.slice(0, 8192),
     trace: (told.trace ?? []).slice(0, 50),
     payload: JSON.stringify(told).slice(0, 180_000),
   };
+  errors.set(described, error);
+  return described;
 }
 
 function describeLoad(error) {
@@ -271,10 +354,17 @@ function describeLoad(error) {
   return { type: errorType, message: errorMessage, trace, payload: JSON.stringify({ errorType, errorMessage, trace }) };
 }
 
-function logText(described, head) {
-  const told = { errorType: described.type, errorMessage: described.message, stack: described.trace };
-  const kind = head ? 'Invoke Error ' : 'Uncaught Exception ';
+function logText(described, head, kind = head ? 'Invoke Error ' : 'Uncaught Exception ') {
+  const error = errors.get(described);
+  let told = { errorType: described.type, errorMessage: described.message, stack: described.trace };
+  if (error instanceof LambdaError) told.stack = described.trace;
+  else if (error instanceof Error) told = { errorType: told.errorType, errorMessage: told.errorMessage, code: error.code, ...error, stack: described.trace };
+  else if (error !== undefined) {
+    const shown = made ?? new Error(error);
+    told = { errorType: shown.name, errorMessage: shown.message, stack: shown.stack.split('\n') };
+  }
+  made = null;
   return `${stamp()}\t${head ? requestId : 'undefined'}\tERROR\t${kind}\t${JSON.stringify(told)}\n`;
 }
 
-module.exports = { wantsUsage: true, environment, load, context, invoke, prepare, describe, describeLoad, logText };
+module.exports = { wantsUsage: true, hold() {}, open, started, stop, fatal, environment, load, context, invoke, prepare, describe, describeLoad, logText };

@@ -79,11 +79,9 @@ async function call(handler, work, { headers, body }, output) {
   const head = headOf(headers);
   const id = headers['lambda-runtime-aws-request-id'];
   const given = rules.context(work, head);
-  const stray = new Promise((resolve, reject) => {
-    onStray = reject;
-  });
+  running = id;
   try {
-    const result = await Promise.race([rules.invoke(handler, body.length ? JSON.parse(body.toString()) : {}, given), stray]);
+    const result = await rules.invoke(handler, body.length ? JSON.parse(body.toString()) : {}, given);
     const answer = rules.prepare(result, false);
     output.finish('');
     if (answer.items) await pour(id, answer);
@@ -94,10 +92,10 @@ async function call(handler, work, { headers, body }, output) {
     output.finish('');
     await fail(`invocation/${id}/error`, described);
   }
-  onStray = null;
+  running = '';
 }
 
-let onStray = null; // what becomes of an error that nobody caught: it is the running call's
+let running = ''; // id of the running call
 let started = false;
 
 async function main() {
@@ -110,11 +108,6 @@ async function main() {
     options: {},
   };
   const output = install(() => '');
-  const early = (error) => {
-    if (onStray !== null) onStray(error);
-    else if (!started) quit(error);
-    else process.exit(129);
-  };
   const quit = async (error) => {
     const described = rules.describeLoad(error, work);
     process.stderr.write(rules.logText(described, null));
@@ -122,8 +115,19 @@ async function main() {
     await fail('init/error', described);
     process.exit(1);
   };
-  process.on('uncaughtException', early);
-  process.on('unhandledRejection', early);
+  const stray = async (error, origin) => {
+    if (!started) {
+      await quit(error);
+      return;
+    }
+    const { described, text, status } = rules.fatal(error, origin);
+    process.stderr.write(text);
+    output.finish('');
+    if (running) await fail(`invocation/${running}/error`, described);
+    process.exit(status);
+  };
+  process.on('uncaughtException', (error) => stray(error, 'uncaughtException'));
+  process.on('unhandledRejection', (error) => stray(error, 'unhandledRejection'));
   let handler;
   try {
     handler = await rules.load(work);

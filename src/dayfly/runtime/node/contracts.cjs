@@ -10,6 +10,10 @@
  *     describe(error, work, head)          what is sent of what was thrown: type, message, trace ...
  *     describeLoad(error, work)            the same of what was thrown while loading
  *     logText(described, head)             the same for the log
+ *
+ * and, if it needs them, open(work) before the code is loaded, started() after it (seconds to end in order), stop() when it is to end, fatal(error,
+ * origin) of an error that nobody caught ({described, status}: then the process ends), and `hold`, set to a function that says whether the
+ * gateway's connection keeps the event loop alive.
  */
 
 const { Context } = require('./call.cjs');

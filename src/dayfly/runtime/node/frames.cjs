@@ -7,7 +7,7 @@
 const HEADER = 9;
 const CHUNK = 256 << 10; // bytes of a DATA frame that we send
 const END = 0x80;
-const KIND = { REQUEST: 1, DATA: 2, RESPONSE: 3, ERROR: 4, CANCEL: 5, READY: 6, FAILED: 7, REFUSED: 8 };
+const KIND = { REQUEST: 1, DATA: 2, RESPONSE: 3, ERROR: 4, CANCEL: 5, READY: 6, FAILED: 7, REFUSED: 8, STOP: 9 };
 const EMPTY = Buffer.alloc(0);
 
 /** One frame as a Buffer; the payload is text or bytes. */

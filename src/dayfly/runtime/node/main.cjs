@@ -47,6 +47,7 @@ async function main() {
   const wanted = work.contract || 'dayfly';
   const rules = contract(wanted) ?? contract('dayfly');
   settle(work, rules.environment(work));
+  await rules.open?.(work);
   const storage = work.concurrency > 1 ? new AsyncLocalStorage() : null;
   const server = new Server(work, storage, rules);
   const output = install(storage ? () => storage.getStore()?.id ?? (server.begun ? NO_CALL : '') : () => server.currentId);
@@ -63,6 +64,7 @@ async function main() {
     failed = error ?? new Error('the module threw nothing');
   }
   process.off('uncaughtException', onStray);
+  const stop = failed ? 0 : await rules.started?.();
   output.finish('');
   if (failed) {
     const described = rules.describeLoad(failed, work);
@@ -71,7 +73,8 @@ async function main() {
     listener.on('connection', (socket) => socket.end(payload, () => process.exit(1)));
   } else {
     const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-    const ready = encode(KIND.READY, 0, JSON.stringify({ init_s: seconds }));
+    const ready = encode(KIND.READY, 0, JSON.stringify(stop ? { init_s: seconds, stop_s: stop } : { init_s: seconds }));
+    server.listener = listener;
     listener.on('connection', (socket) => server.serve(socket, ready));
     server.watch();
   }

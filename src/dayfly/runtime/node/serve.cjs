@@ -31,6 +31,8 @@ class Server {
     this.http = work.flavour === 'http';
     this.storage = storage;
     this.handler = null;
+    this.listener = null;
+    if ('hold' in rules) rules.hold = (on) => this.hold(on);
     this.output = null;
     this.currentId = '';
     this.begun = false;
@@ -51,6 +53,7 @@ class Server {
   /** Answer calls that come on this connection until the gateway goes. */
   serve(socket, ready) {
     socket.write(ready);
+    this.socket = socket;
     const parser = new Parser((kind, end, stream, payload) => this.onFrame(socket, kind, end, stream, payload));
     socket.on('data', (data) => parser.feed(data));
     socket.on('error', () => {});
@@ -59,7 +62,19 @@ class Server {
     });
   }
 
+  /** Whether the gateway keeps the event loop alive: without it, the loop is empty once user code has nothing left to do. */
+  hold(on) {
+    for (const each of [this.socket, this.listener]) {
+      if (on) each.ref();
+      else each.unref();
+    }
+  }
+
   onFrame(socket, kind, end, stream, payload) {
+    if (kind === KIND.STOP) {
+      this.rules.stop?.();
+      return;
+    }
     if (kind === KIND.REQUEST) {
       const call = new Call(socket, stream, JSON.parse(payload.toString()));
       this.open.set(stream, call);
@@ -192,9 +207,21 @@ class Server {
     this.finish(call, encode(KIND.ERROR | END, call.stream, JSON.stringify(described)));
   }
 
+  /** End the process, and with it the running call: whoever waits for it is told why. */
+  die({ described, text, status }) {
+    process.stderr.write(text);
+    this.output.finish(this.currentId);
+    for (const call of this.open.values()) call.ended = true;
+    this.socket.end(encode(KIND.FAILED | END, 0, JSON.stringify(described)), () => process.exit(status));
+  }
+
   /** From now on, errors that nobody catches end the call they come from; if they come from none, the instance. */
   watch() {
-    const onStray = (error) => {
+    const onStray = (error, origin) => {
+      if (this.rules.fatal) {
+        this.die(this.rules.fatal(error, origin));
+        return;
+      }
       const calls = [...this.open.values()].filter((call) => call.context !== null);
       const own = this.storage?.getStore();
       if (own !== undefined && !own.ended) this.fail(own, error);
@@ -207,7 +234,7 @@ class Server {
       }
     };
     process.on('uncaughtException', onStray);
-    process.on('unhandledRejection', onStray);
+    process.on('unhandledRejection', (error) => onStray(error, 'unhandledRejection'));
   }
 }
 
