@@ -62,13 +62,15 @@ class ScriptedBox:
         return Stats(1000, 0, 1)
 
     async def destroy(self) -> None:
-        self.destroyed = True
-        self.lose(InstanceDied("stopped"))
+        if not self.destroyed:
+            self.destroyed = True
+            self.lose(InstanceDied("stopped"))
+            self.events.on_exit(Exit())
 
     # what the test makes happen
 
-    def ready(self, init_s: float = 0.001, *, freezes: bool = False) -> None:
-        self.events.on_ready(Ready(init_s, freezes=freezes))
+    def ready(self, init_s: float = 0.001, *, freezes: bool = False, ahead: int = 0) -> None:
+        self.events.on_ready(Ready(init_s, freezes=freezes, ahead=ahead))
 
     def answer(self, body: bytes = b'"ok"', stream: int | None = None, status: int = 200) -> None:
         number = stream or min(self.calls)

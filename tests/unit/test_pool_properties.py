@@ -85,13 +85,14 @@ class PoolMachine(RuleBasedStateMachine):
         if waiting:
             box = waiting[pick % len(waiting)]
             box.said = True  # type: ignore[attr-defined]
-            self.on_loop(box.ready)
+            self.on_loop(lambda: box.ready(ahead=pick % 4 if box.spec.concurrency == 1 else 0))
 
     @rule(pick=st.integers(0, 99), raises=st.booleans())
     def answer(self, pick: int, raises: bool) -> None:
         busy = [box for box in self.live() if box.calls]
         if busy:
             box = busy[pick % len(busy)]
+            self.clock.advance(0.0002)  # so short that more calls are sent ahead
             self.on_loop(box.fail if raises else box.answer)
 
     @rule(pick=st.integers(0, 99), broken=st.booleans())
@@ -130,16 +131,18 @@ class PoolMachine(RuleBasedStateMachine):
         for group in pool.groups.values():
             assert len(group.instances) <= group.config.max_instances
             assert group.starting == sum(1 for i in group.instances.values() if i.state is State.STARTING)
-            inflight = 0
+            inflight = ahead = 0
             for instance in group.instances.values():
                 assert 0 <= instance.inflight <= instance.slots
                 assert (instance.state in (State.BUSY, State.DRAINING)) == (instance.inflight > 0)
                 box = instance.box if hasattr(instance, "box") else None
                 assert box is None or len(box.calls) >= instance.inflight or instance.state is State.DRAINING  # type: ignore[attr-defined]
                 inflight += instance.inflight
+                assert len(instance.ahead) <= instance.room_ahead
+                ahead += sum(1 for waiter in instance.ahead if not waiter.done)
             waiting = sum(1 for waiter in group.waiting if not waiter.done)
             assert len(group.waiting) - group.gave_up == waiting
-            assert group.load.level == inflight + waiting
+            assert group.load.level == inflight + waiting + ahead
             if group.once:
                 assert all(instance.calls <= 1 for instance in group.instances.values())
         assert all(client.endings <= 1 for client in self.clients)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
 
 UPLOAD_HIGH: Final = 256 << 10  # bytes of a request body that wait for an instance before the client is held back
+LIGHT: Final = 16 << 10  # bytes of the largest body that is sent ahead
 _NONE: Final = Timings()
 _EVENT: Final = Flavour.EVENT  # members of enumerations that every call asks for (see pool.group)
 _SYNC: Final = Mode.SYNC
@@ -56,6 +57,7 @@ class Call:
         "_queued",
         "_stream",
         "_upload",
+        "ahead",
         "client",
         "deadline",
         "dispatcher",
@@ -90,6 +92,7 @@ class Call:
         self._http_status = 0
         self._answer = b""
         self._stream = 0
+        self.ahead = False  # it was sent to an instance that has not begun it
         self._cold = False
         self._queued = dispatcher.clock.monotonic()
         self._assigned = 0.0
@@ -100,26 +103,54 @@ class Call:
 
     def assigned(self, instance: Instance) -> None:
         """An instance takes the call."""
-        self.instance = instance
+        self._begin(instance)
+        self._send(instance)
+
+    @property
+    def light(self) -> bool:
+        """Whether it may be sent ahead: all there, small, and called by nobody who waits for it while holding an instance."""
+        return self.whole and len(self.invoke.body) <= LIGHT and not self.invoke.depth
+
+    def sent_ahead(self, instance: Instance) -> None:
+        """It goes to an instance that is busy still, and begins by itself there."""
+        self.ahead = True
+        self._send(instance)
+
+    def begun(self) -> None:
+        """What was before it on its instance has ended."""
+        assert self.instance is not None
+        self.ahead = False
+        self._begin(self.instance)
+
+    def taken_back(self) -> None:
+        """It had not begun when its instance ended; it waits again."""
+        assert self.instance is not None
+        self.instance.calls -= 1
+        self.instance, self.ahead = None, False
+
+    def _begin(self, instance: Instance) -> None:
         now = self.dispatcher.clock.monotonic()
         self._assigned = now
         self._cold = cold = instance.fresh and instance.ready_mono >= self._queued
         instance.fresh = False
-        timeout = self.revision.config.timeout_s
-        invoke = self.invoke
-        if 0 < invoke.timeout_s < timeout:
-            timeout = invoke.timeout_s
-        self.deadline = now + timeout
+        self.deadline = now + self._timeout()
         if cold:
             started = max(instance.created_mono, self._queued)
             self.timings = Timings(started - self._queued, instance.ready_mono - started, instance.init_s)
         elif now - self._queued > 0.0005:
             self.timings = Timings(now - self._queued)
+
+    def _timeout(self) -> float:
+        timeout, shorter = self.revision.config.timeout_s, self.invoke.timeout_s
+        return shorter if 0 < shorter < timeout else timeout
+
+    def _send(self, instance: Instance) -> None:
+        self.instance = instance
         instance.calls += 1
-        body = invoke.body
+        body = self.invoke.body
         if self._upload is not None:  # what came while it waited: if that is all, the call ends with it, not before
             body += b"".join(self._upload)
-        self._stream = instance.box.call(self._head(timeout), body, self._body_done, self)
+        self._stream = instance.box.call(self._head(), body, self._body_done, self)
         if self._upload is not None:
             self._upload = None
             if self._drained is not None:
@@ -129,9 +160,9 @@ class Call:
     def refused(self, error: DayflyError) -> None:
         self._fail(error)
 
-    def _head(self, timeout: float) -> bytes:
+    def _head(self) -> bytes:
         invoke = self.invoke
-        until = self.dispatcher.clock.now() + timeout
+        until = self.dispatcher.clock.now() + self._timeout()
         if self.revision.config.flavour is _EVENT and not (
             invoke.trace_parent or invoke.client or invoke.cause or invoke.depth
         ):
@@ -169,7 +200,7 @@ class Call:
 
     @property
     def running(self) -> bool:
-        """Whether an instance has taken the call."""
+        """Whether an instance has taken the call, or has it before it."""
         return self.instance is not None
 
     @property
@@ -187,7 +218,7 @@ class Call:
 
     def hold(self) -> None:
         """The caller is slow to take the answer. With other calls on the instance it may not hold those up."""
-        if self.instance is not None and not self.done and self.instance.slots == 1:
+        if self.instance is not None and not self.done and self.instance.slots == 1 and not self.ahead:
             self.instance.box.hold()
 
     def unhold(self) -> None:
@@ -201,7 +232,7 @@ class Call:
     def expire(self) -> None:
         """The deadline has passed."""
         identifier = self.invoke.invocation
-        if self.instance is None:
+        if self.instance is None or self.ahead:
             waited = self.dispatcher.pool.limits.queue_timeout_s
             self._abort(
                 Unavailable(
@@ -232,6 +263,9 @@ class Call:
             self._fail(error)
             return
         self._fail(error)
+        if self.ahead:  # those before it go on; the instance is ended when it is this one's turn
+            self.group.load.add(-1, self.dispatcher.clock.monotonic())
+            return
         if instance.slots == 1:
             self.group.load.add(-1, self.dispatcher.clock.monotonic())
             self.group.kill(instance)
@@ -246,6 +280,7 @@ class Call:
 
     def on_response(self, head: ResponseHead, body: bytes, end: bool) -> None:
         if self.done:
+            self._too_late(end)
             return
         self.usage = (head.cpu_us, head.rss_kb)
         self.responded = True
@@ -269,9 +304,12 @@ class Call:
         if end:
             self._answer = body
             self._finish(_OK, timings, head.status)
+        else:
+            self.group.pressure.streams()
 
     def on_data(self, data: bytes, end: bool) -> None:
         if self.done:
+            self._too_late(end)
             return
         self.client.on_data(data, end)
         if end:
@@ -279,6 +317,7 @@ class Call:
 
     def on_error(self, error: FunctionError) -> None:
         if self.done:
+            self._too_late(True)
             return
         timings = self._ran()
         if error.rss_kb:
@@ -308,8 +347,8 @@ class Call:
         self._finish(Status.ERROR, timings, 500, error.type, error.message)
 
     def on_lost(self, error: DayflyError) -> None:
-        if self.done:
-            return
+        if self.done or (self.ahead and not isinstance(error, Unavailable)):
+            return  # the latter: its group takes it back as soon as the instance's end is reported
         if isinstance(error, BadResponse) and self.instance is not None:
             # The instance is well; only the answer was not.
             self._tell(error)
@@ -320,6 +359,11 @@ class Call:
         self._fail(error)
         if self.instance is not None:
             self.group.load.add(-1, self.dispatcher.clock.monotonic())
+
+    def _too_late(self, end: bool) -> None:
+        """An answer to a call that was given up: its instance, which is being ended, has gone on to the next."""
+        if end and self.instance is not None:
+            self.group.moves_on(self.instance)
 
     def _named(self, error: DayflyError) -> DayflyError:
         detail = error.detail
@@ -383,7 +427,7 @@ class Call:
                 peak_kb,
                 cpu_us,
                 invoke.cause,
-                instance.id if instance is not None else "",
+                instance.id if instance is not None and not self.ahead else "",
                 invoke.attempt,
                 http_status,
                 kind,

@@ -49,7 +49,11 @@ class Nesting:
         return bounded
 
     def _place(self, invoke: Invoke, identity: Identity) -> None:
-        mine = [call.invoke for call in self._active() if call.instance is not None and call.instance.id == identity.instance]
+        mine = [
+            call.invoke
+            for call in self._active()
+            if call.instance is not None and call.instance.id == identity.instance and not call.ahead
+        ]
         parent = max(mine, key=lambda one: one.depth, default=None)
         # Between its calls an instance may still run, and calls on an account of its own.
         root = (parent.root or parent.invocation) if parent is not None else identity.instance

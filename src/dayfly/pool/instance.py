@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 from ..model.instance import TRANSITIONS, IllegalTransition, InstanceInfo, State
 from ..sandbox.port import Box, Exit, Ready
 
 if TYPE_CHECKING:
-    from .group import Group
+    from .group import Group, Waiter
+
+AHEAD: Final = 3  # calls that wait in an instance's socket at most
 
 
 class Instance:
     """Moves through `State`; an illegal move raises. Its group hears of readiness and of the end."""
 
     __slots__ = (
+        "ahead",
         "box",
         "calls",
         "created",
         "created_mono",
+        "follows",
         "freezes",
         "fresh",
         "frozen",
@@ -30,6 +35,7 @@ class Instance:
         "measured",
         "memory_kb",
         "ready_mono",
+        "room_ahead",
         "since",
         "slots",
         "state",
@@ -44,6 +50,9 @@ class Instance:
         self.state = State.STARTING
         self.inflight = 0
         self.calls = 0
+        self.ahead: deque[Waiter] = deque()  # calls in its socket that it has not begun
+        self.room_ahead = 0  # how many it takes
+        self.follows = False  # whether the call it runs was sent ahead: nobody saw it begin
         self.since = monotonic  # when it was given a call last
         self.fresh = True  # no call has been given to it yet: the next one is the cold one
         self.created = now
@@ -69,6 +78,7 @@ class Instance:
         self.init_s = ready.init_s
         if ready.freezes:
             self.freezes = False  # it does so by itself
+        self.room_ahead = min(ready.ahead, AHEAD)
         self.group.on_ready(self)
 
     def on_exit(self, exit: Exit) -> None:

@@ -4,6 +4,9 @@ A call of a quarter of a millisecond that finds no instance free has its turn lo
 each that waits, as it is right for long calls, ends with as many instances as there are callers, on two cores: the same throughput
 or less, out of cold caches. So while calls are short the queue is only watched: once it has not been empty for as long as a start
 takes, `choose.relief` says how many instances would help. If it was wrong to think that calls are short, it starts one for each.
+
+Only where calls have been very short without exception is one sent ahead (`steady`): it cannot be had back, so it must not stand
+behind a long one.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from .group import Group
 
 SHORT: Final = 0.005  # seconds; longer calls get an instance each at once
+STEADY: Final = 0.001  # seconds of the quickest,
+LONGEST: Final = 0.02  # and of the slowest call lately, where calls are sent ahead
 LEAST: Final = 0.01  # seconds between two looks at a queue
 MOST: Final = 0.05
 MEMORY: Final = 1.0  # seconds after which the shortest run is looked for anew; it counts for as long again
@@ -26,23 +31,39 @@ MEMORY: Final = 1.0  # seconds after which the shortest run is looked for anew; 
 class Pressure:
     """Watches the queue of one group."""
 
-    __slots__ = ("_before_s", "_done", "_group", "_latest_s", "_since", "_timer", "_turned", "done")
+    __slots__ = (
+        "_before_s", "_done", "_group", "_latest_s", "_longest_before_s", "_longest_s", "_since", "_timer", "_turned", "done",
+    )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
         self._group = group
         self.done = 0  # calls that ended
         self._latest_s = inf  # what the quickest took since `_turned`,
         self._before_s = inf  # and in the time before that
+        self._longest_s = 0.0  # likewise, of the slowest
+        self._longest_before_s = 0.0
         self._turned = 0.0
         self._since = 0.0  # when the timer was set,
         self._done = 0  # and `done` then
         self._timer: Timer | None = None
 
-    def ended(self, run_s: float) -> None:
-        """A call took so many seconds on its instance."""
+    def ended(self, run_s: float, follows: bool = False) -> None:
+        """A call took so many seconds on its instance. `follows`: as far as was seen, it may have begun earlier."""
         self.done += 1
-        if run_s < self._latest_s:
+        if run_s < self._latest_s and not follows:
             self._latest_s = run_s
+        if run_s > self._longest_s:
+            self._longest_s = run_s
+
+    def streams(self) -> None:
+        """A call answers in pieces: it takes as long as its client."""
+        self._longest_s = inf
+
+    @property
+    def steady(self) -> bool:
+        """Whether all calls were so short lately that one may be sent ahead."""
+        slowest = max(self._longest_s, self._longest_before_s)
+        return slowest < LONGEST and self.shortest_s < STEADY and self.short
 
     @property
     def shortest_s(self) -> float:
@@ -78,6 +99,7 @@ class Pressure:
         long_ago = now - 2 * self._period()
         if now - self._turned > MEMORY:
             self._before_s, self._latest_s, self._turned = self._latest_s, inf, now
+            self._longest_before_s, self._longest_s = self._longest_s, 0.0
         group.start(
             relief(
                 waiting=waiting,

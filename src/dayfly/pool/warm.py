@@ -6,11 +6,12 @@ import asyncio
 
 from ..errors import DayflyError
 from ..model.function import Revision
+from .group import Waiter
 from .instance import Instance
 from .pool import Pool
 
 
-class _Trial:
+class _Trial(Waiter):
     """Waits in the queue like a call, and only wants to know whether there is an instance."""
 
     def __init__(self) -> None:

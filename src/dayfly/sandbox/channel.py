@@ -81,10 +81,24 @@ class ChannelEvents(Protocol):
 class Channel(asyncio.Protocol):
     """One connection to one instance."""
 
-    __slots__ = ("_closed", "_drained", "_early", "_events", "_failed", "_next", "_parser", "_streams", "_transport", "full")
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_early",
+        "_events",
+        "_failed",
+        "_next",
+        "_parser",
+        "_serial",
+        "_streams",
+        "_transport",
+        "full",
+    )
 
-    def __init__(self, events: ChannelEvents) -> None:
+    def __init__(self, events: ChannelEvents, *, serial: bool = False) -> None:
+        """`serial`: calls are answered in the order in which they were made."""
         self._events = events
+        self._serial = serial
         self._parser = Parser()
         self._streams: dict[int, tuple[Sink, bool]] = {}  # number -> (sink, whether RESPONSE has come)
         self._transport: asyncio.Transport | None = None
@@ -271,13 +285,15 @@ class Channel(asyncio.Protocol):
             self._lose(self._failed)
 
     def _open(self, stream: int) -> tuple[Sink, bool]:
-        try:
-            return self._streams[stream]
-        except KeyError:
-            raise ProtocolViolation(f"stream {stream} is not open") from None
+        found = self._streams.get(stream)
+        if found is None:
+            raise ProtocolViolation(f"stream {stream} is not open")
+        if self._serial and stream != next(iter(self._streams)):
+            raise ProtocolViolation(f"stream {stream} is answered before its turn")
+        return found
 
     def _response(self, stream: int, payload: bytes, body: bytes, end: bool) -> None:
-        sink, responded = self._streams.get(stream) or self._open(stream)
+        sink, responded = self._open(stream)
         if responded:
             raise ProtocolViolation("a second answer to one call")
         head = _decode_head(payload)

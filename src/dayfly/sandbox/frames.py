@@ -17,7 +17,7 @@ connects; after a restart of the gateway it connects again. All integers are lit
                             {} is short for status 200, content-type application/json
     4 ERROR       instance  JSON {"type", "message", "trace": [text, ...]}: user code raised; ends the stream
     5 CANCEL      gateway   empty: stop this call
-    6 READY       instance  stream 0, JSON {"init_s", "stop_s"?, "freezes"?}: user code is loaded. First frame on every connection
+    6 READY       instance  stream 0, JSON {"init_s", "stop_s"?, "freezes"?, "ahead"?}: user code is loaded. First frame on every connection
                             stop_s: seconds it needs to end in order; freezes: it stands still by itself while it is idle
     7 FAILED      instance  stream 0, JSON {"type", "message", "file"?, "line"?, "trace"}: loading failed; the instance ends
     8 REFUSED     instance  JSON {"message"}: the answer breaks the contract (not JSON, too large...); ends the stream
@@ -25,7 +25,8 @@ connects; after a restart of the gateway it connects again. All integers are lit
 
 The gateway may send calls before READY has come. A body is one or more DATA frames, the last with the end bit; a call without
 body sets the end bit on REQUEST. An answer is RESPONSE, then DATA up to the end bit (RESPONSE itself may carry it).
-An instance of concurrency 1 gets one call at a time and reads nothing else while it runs.
+An instance of concurrency 1 runs one call at a time and reads nothing else while it runs. It gets as many more as it said in READY
+that it takes ahead, by default none, and answers all in the order in which they came.
 
 Everything an instance sends is hostile until checked here: a frame that is too long, of unknown kind, for a stream that is not
 open, out of order or unreadable raises ProtocolViolation, which kills that instance alone.

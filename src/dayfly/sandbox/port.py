@@ -89,6 +89,7 @@ class Ready(Struct, frozen=True):
     init_s: float  # seconds the user's code took to load
     stop_s: float = 0.0  # seconds it asks for to end in order
     freezes: bool = False  # it stands still by itself while it is idle
+    ahead: int = 0  # calls it takes beside the one that it runs: they wait in its socket, and begin in order
 
 
 class Exit(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ class NodeBox:
         self._events = events
         self._sandbox = sandbox
         self._clock = clock
-        self._channel = Channel(self)
+        self._channel = Channel(self, serial=spec.concurrency == 1)
         self.call = self._channel.call  # a hop less on the hot path
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connecting: asyncio.Task[None] | None = None
@@ -101,7 +101,8 @@ class NodeBox:
         if self._exited.done() or self._word is not None:
             return
         self._word = exited
-        if exited.reason == "asked" or not (self._channel.open or self._connecting is not None):
+        asked = exited.reason == "asked" and not self._channel.busy  # what it still answered tells which call it had begun
+        if asked or not (self._channel.open or self._connecting is not None):
             self._finish()
         else:
             self._last = self._clock.call_later(LINGER, self._finish)
