@@ -215,7 +215,7 @@ class Workflows:
         except DayflyError as error:
             yield Ended(
                 "",
-                How.BROKEN,
+                How.FAILED,
                 error_body(_unreachable(error, invoke.owner or invoke.namespace, call.name, revision.config.conductor)),
             )
             return

@@ -112,6 +112,8 @@ class Actions:
         who, namespace, name = self._named(head, params)
         if not who.may(namespace):
             raise en.forbidden(f"{namespace}/{name}")
+        if params["name"].endswith("/"):
+            raise NotFound(name)
         en.no_binding(self._view, namespace, name)
         elsewhere(self._view, namespace, name, en.ACTION)
         action = en.find_action(self._view, who, namespace, name)

@@ -35,7 +35,8 @@ class Activations:
         if count and docs:
             raise Rejected(400, "The parameter 'docs' is not permitted with 'count'.")
         name = asked.get("name", "")
-        if len(name.split("/")) > 2:
+        parts = name.split("/")
+        if name and (len(parts) > 2 or not all(map(en.is_name, parts))):
             raise Rejected(
                 400,
                 "The query parameter 'name' was malformed:\n"
@@ -161,7 +162,9 @@ def _note(record: Invocation) -> dict[str, Any]:
 
 
 def _called(record: Invocation, name: str) -> bool:
-    return record.function == name or ("/" not in name and record.function.rpartition("/")[2] == name)
+    """Whether the record is of what its caller would call so, with the package as the caller names it."""
+    path = str(_note(record).get("path") or "")
+    return (path.partition("/")[2] if path else record.function) == name
 
 
 def _epoch(asked: dict[str, str], name: str) -> float:
@@ -316,8 +319,6 @@ def trigger_activation(record: Invocation, note: dict[str, Any]) -> dict[str, An
         "namespace": namespace_of(record.namespace),
         "publish": False,
         "start": round(record.started * 1000),
-        "end": 0,
-        "duration": 0,
         "subject": namespace_of(record.namespace),
         "version": note["trigger"],
     }

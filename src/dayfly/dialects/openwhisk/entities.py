@@ -17,13 +17,14 @@ from msgspec import Struct
 from ...errors import NotFound
 from ...model.document import Document
 from ..hook import Head, View
-from .faults import BAD_NAME, MALFORMED, ON_BINDING, Rejected
+from .faults import BAD_NAME, MALFORMED, NOT_QUALIFIED, ON_BINDING, Rejected
 from .profile import LIMITS, SEGMENT, kind_of_runtime
 from .users import User, namespace_of, space
 
 ACTION, PACKAGE, TRIGGER, RULE, API = (f"openwhisk/{kind}" for kind in ("action", "package", "trigger", "rule", "api"))
 KeyValues = list[dict[str, Any]]
 _NAME = re.compile(SEGMENT + r"\Z")
+LONGEST_NAME = 256  # characters
 _VERSION = re.compile(r"\d+\.\d+\.\d+\Z")
 
 
@@ -85,10 +86,18 @@ def number(asked: dict[str, str], name: str, collection: str) -> int:
 
 def checked_name(name: str) -> str:
     """Raises Rejected if that is not a name for an entity."""
-    if len(name) > 256:
-        raise Rejected(413, f"Name longer than allowed: {len(name)} > 256.")
-    if _NAME.match(name) is None:
-        raise Rejected(400, BAD_NAME)
+    return _checked(name, "Name segement", BAD_NAME)  # sic: OpenWhisk's own spelling
+
+
+def is_name(text: str) -> bool:
+    return _NAME.match(text) is not None
+
+
+def _checked(name: str, what: str, otherwise: str) -> str:
+    if len(name) > LONGEST_NAME:
+        raise Rejected(400, f"{what} longer than allowed: {len(name)} > {LONGEST_NAME}.")
+    if not is_name(name):
+        raise Rejected(400, otherwise)
     return name
 
 
@@ -102,9 +111,9 @@ def key_values(given: Any, what: str) -> KeyValues:
         if item.get("init"):
             made["init"] = True
         kept[item["key"]] = made
-    size = len(msgspec.json.encode(list(kept.values())))
+    size = sum(len(key.encode()) + len(msgspec.json.encode(made["value"])) for key, made in kept.items())
     if size > LIMITS.parameters:
-        raise Rejected(413, f"{what.capitalize()} larger than allowed: {size} > {LIMITS.parameters} bytes.")
+        raise Rejected(413, f"{what} larger than allowed: {size} > {LIMITS.parameters} bytes.")
     return list(kept.values())
 
 
@@ -160,7 +169,7 @@ def qualified(name: Any, user: User) -> tuple[str, str]:
     if not 2 <= len(parts) <= 3 or not all(_NAME.match(part) for part in parts):
         raise Rejected(
             400,
-            f"{MALFORMED}The fully qualified name of the entity must contain at least the namespace and the name of the entity.",
+            f"{MALFORMED}requirement failed: {NOT_QUALIFIED}",
         )
     return user.namespace if parts[0] == "_" else parts[0], "/".join(parts[1:])
 
@@ -170,9 +179,7 @@ def resolve_namespace(text: str, user: User) -> str:
     name = unquote(text)
     if name == "_":
         return user.namespace
-    if _NAME.match(name) is None:
-        raise Rejected(400, "The namespace contains illegal characters.")
-    return name
+    return _checked(name, "Namespace", "The namespace contains illegal characters.")
 
 
 # --- what there is ---------------------------------------------------------------------------------------------------------
@@ -243,8 +250,8 @@ def find_action(view: View, user: User | None, namespace: str, name: str) -> Act
                 raise forbidden(f"{namespace}/{package}")
             namespace, package = bound["namespace"], bound["name"]
             provider = view.document(space(namespace), PACKAGE, package)
-            if provider is None:
-                raise NotFound(name)
+            if provider is None:  # of somebody else's namespace nobody learns what is not there
+                raise NotFound(name) if user is None or user.may(namespace) else forbidden(f"{namespace}/{package}")
             docs.append(provider)
             shared = provider.body["publish"]
             inherited = parameters(provider.body["parameters"]) | inherited

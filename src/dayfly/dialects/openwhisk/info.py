@@ -65,7 +65,12 @@ class Info:
     async def version(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         return answer(head, _API)
 
+    async def no_limit(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        raise Rejected(400, "The request contains bad syntax or cannot be fulfilled.")
+
     async def missing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        if head.method == "OPTIONS":
+            return await self.options(head, params, body, do)
         raise NotFound(head.path)
 
     async def ping(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
@@ -88,7 +93,6 @@ class Info:
                 "invocationsPerMinute": LIMITS.invocations_per_minute,
                 "concurrentInvocations": LIMITS.concurrent,
                 "firesPerMinute": LIMITS.fires_per_minute,
-                "storeActivations": True,
                 "minActionMemory": LIMITS.memory[0],
                 "maxActionMemory": LIMITS.memory[2],
                 "minActionLogs": LIMITS.logs[0],

@@ -49,7 +49,7 @@ class Packages:
         document = self._visible(who, namespace, name)
         elsewhere(self._view, namespace, name, en.PACKAGE)
         if document is None:
-            raise NotFound(name)
+            raise Rejected(404, f"The requested resource '{namespace}/{name}' does not exist.")
         shown = _shown(document)
         provider, where = document, namespace
         if document.body["binding"]:
@@ -89,7 +89,7 @@ class Packages:
         await on_demand(self._view, do, namespace)
         found = self._view.documents(space(namespace), en.PACKAGE)
         if not who.may(namespace):  # of others, what they share
-            found = [document for document in found if document.body["publish"]]
+            found = [document for document in found if document.body["publish"] and not document.body["binding"]]
         return page(head, "packages", found, _listed)
 
     def _visible(self, who: User, namespace: str, name: str) -> Document | None:

@@ -52,6 +52,8 @@ def dialect(view: View) -> Dialect:
         route("GET", API + "/namespaces", info.namespaces),
         route("GET", API + "/namespaces/", info.namespaces),
         route("GET", NAMESPACE + "/limits", info.limits),
+        route("GET", NAMESPACE + "/limits/", info.limits),
+        route("GET", NAMESPACE + "/limits/{entity}", info.no_limit),
         route("GET", NAMESPACE + "/actions", actions.listing),
         route("GET", NAMESPACE + "/actions/", actions.listing),
         route("GET", NAMESPACE + "/actions/{name...}", actions.get),

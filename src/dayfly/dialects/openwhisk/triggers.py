@@ -42,8 +42,7 @@ class Triggers:
             raise Rejected(409, EXISTS)
         elsewhere(self._view, namespace, name, en.TRIGGER)
         made = merged(given, before.body if before else None)
-        feed = en.value_of(made["annotations"], "feed")
-        if feed is not None and not (isinstance(feed, str) and 1 <= len(feed.strip("/").split("/")) <= 3):
+        if before is None and not _is_feed(en.value_of(made["annotations"], "feed")):
             raise Rejected(400, "Feed name is not valid")
         await ensure(namespace, do)
         made |= {key: before.body[key] for key in ("rules", "alarm") if before and key in before.body} or {"rules": {}}
@@ -227,6 +226,11 @@ def own_namespace(head: Head, params: Params) -> tuple[User, str]:
     if not who.may(namespace):
         raise en.forbidden(namespace)
     return who, namespace
+
+
+def _is_feed(name: Any) -> bool:
+    """Whether that may stand in the annotation `feed`, which need not be there."""
+    return name is None or (isinstance(name, str) and all(map(en.is_name, name.removeprefix("/").split("/"))))
 
 
 def _entry(told: dict[str, Any], code: int, **more: str) -> str:
