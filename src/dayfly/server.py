@@ -196,7 +196,9 @@ class Server:
         self.eventing.catalog.require_source = self.sources.check
         self.eventing.catalog.watchers.append(self.sources.heard)
         self.eventing.source_health = self.sources.health
-        self.history = History(self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices)
+        self.history = History(
+            self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices, self.sandbox.flush_logs
+        )
         self.deployer = Deployer(
             self.store,
             self.registry,

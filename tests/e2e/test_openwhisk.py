@@ -182,7 +182,21 @@ async def test_programs_in_any_language(ow: Whisk) -> None:
         assert (result.get("calls"), result.get("value")) == (count, {"n": count}), result
     await ow.put("/actions/image", exec={"kind": "blackbox", "image": "somebody/something"})
     refused = await ow.invoke("image")
-    assert (refused.status_code, refused.json()["error"]) == (502, "Failed to pull container image 'somebody/something'.")
+    assert (refused.status_code, refused.json()["response"]["status"]) == (502, "action developer error")
+    assert refused.json()["response"]["result"] == {"error": "Failed to pull container image 'somebody/something'."}
+
+
+async def test_init_parameters_of_package_binding_and_call_are_environment(ow: Whisk) -> None:
+    code = "import os\ndef main(args):\n    return {'mood': os.environ.get('MOOD'), 'args': args}\n"
+    mood = {"key": "MOOD", "init": True}
+    await ow.put("/packages/moody", parameters=[mood | {"value": "calm"}, {"key": "p", "value": 1}])
+    await ow.action("moody/tell", code)
+    await ow.put("/packages/moodier", binding={"namespace": "_", "name": "moody"}, parameters=[mood | {"value": "wild"}])
+    assert await ow.result("moodier/tell") == {"mood": "wild", "args": {"p": 1}}
+    assert await ow.result("moody/tell", {"MOOD": "odd"}) == {"mood": "odd", "args": {"p": 1}}
+    assert await ow.result("moody/tell") == {"mood": "calm", "args": {"p": 1}}
+    await ow.put("/packages/moody", parameters=[mood | {"value": "glad"}, {"key": "p", "value": 2}])
+    assert await ow.result("moody/tell") == {"mood": "glad", "args": {"p": 2}}
 
 
 async def test_throttles_say_when_to_come_again(ow: Whisk) -> None:

@@ -112,6 +112,9 @@ class ScriptedSandbox:
     async def adopt(self, claim: Callable[[BoxSpec], BoxEvents | None]) -> list[Box]:
         return []
 
+    async def flush_logs(self) -> None:
+        """Nothing prints."""
+
     async def run(self, job: JobSpec, on_output: Callable[[str], None] | None = None) -> JobResult:
         return JobResult(0, "")
 

@@ -5,7 +5,8 @@ A call is looked for where it is now: under way, in the queue, or written down.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from ..actions import (
     ReadLogs,
     Record,
 )
-from ..errors import NotFound
+from ..errors import DayflyError, NotFound
 from ..events.queue import AsyncQueue
 from ..events.retry import State
 from ..model.call import Invocation, Mode, Result, Status, Timings
@@ -48,6 +49,7 @@ class History:
         queue: AsyncQueue,
         pool: Pool,
         prices: PriceSheet,
+        flush_logs: Callable[[], Awaitable[None]],
     ) -> None:
         self._dispatcher = dispatcher
         self._recorder = recorder
@@ -55,6 +57,7 @@ class History:
         self._queue = queue
         self._pool = pool
         self._prices = prices
+        self._flush_logs = flush_logs
 
     async def get(self, action: GetInvocation) -> Invocation:
         """The call as it stands now. Raises NotFound, also for a call of another namespace."""
@@ -133,6 +136,9 @@ class History:
         return await self.get(GetInvocation(namespace=action.namespace, id=action.id))
 
     async def read_logs(self, action: ReadLogs) -> Page[LogLine]:
+        if action.invocation:  # of a call that has ended, all that it printed
+            with contextlib.suppress(DayflyError):
+                await self._flush_logs()
         lines, cursor = await self._logs.read(
             action.namespace,
             action.function,

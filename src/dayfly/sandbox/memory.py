@@ -74,6 +74,9 @@ class MemorySandbox:
         """Nothing survives: instances end with the process they run in."""
         return []
 
+    async def flush_logs(self) -> None:
+        """Handlers print where this process does."""
+
     async def run(self, job: JobSpec, on_output: Callable[[str], None] | None = None) -> JobResult:
         if self._run_job is None:
             raise Unavailable("the memory sandbox runs no commands", hint="Give MemorySandbox a run_job function.")

@@ -3,6 +3,7 @@
     create(spec, events) -> Box        start one; returns at once, calls may be sent before it is ready
     adopt(claim) -> [Box]              take over what survived a restart of the server
     run(job) -> JobResult              run a command to its end in a sandbox (builds)
+    flush_logs()                       see that what was printed has come
     open() / close()
 
     box.call(head, body, end, sink) -> stream     box.send(stream, data, end)     box.cancel(stream)
@@ -196,3 +197,7 @@ class Sandbox(Protocol):
         ...
 
     async def run(self, job: JobSpec, on_output: Callable[[str], None] | None = None) -> JobResult: ...
+
+    async def flush_logs(self) -> None:
+        """Return when what instances have printed until now was handed over, but for what they print faster than they may."""
+        ...

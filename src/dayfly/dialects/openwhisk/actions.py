@@ -25,6 +25,7 @@ from .faults import CONFLICT, EXISTS, MALFORMED, NONCONFORMING, Rejected, answer
 from .profile import BLACKBOX, KINDS, LIMITS, PROFILE, SEQUENCE, kind_of
 from .users import User, space, user
 
+LEAST_INIT = 3.0  # seconds that code may load, however little time its calls have
 RETRY = "async-retry"  # annotation: ours, not OpenWhisk's
 TOO_LONG = "Too many actions in the sequence."
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?\Z")
@@ -46,7 +47,7 @@ class Actions:
             en.checked_name(part)
         overwrite = en.flag(en.query(head), "overwrite")
         en.no_binding(self._view, namespace, name)
-        given = en.content(body)
+        given = en.content(head, body)
         await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.ACTION, name)
         old = self._old(namespace, name, before)
@@ -55,21 +56,30 @@ class Actions:
         elsewhere(self._view, namespace, name, en.ACTION)
         await ensure(namespace, do)
         made, code = self._merged(who, namespace, name, given, old)
-        known = self._view.revision(space(namespace), name)
-        config = self._config(head, namespace, name, made, fresh=code is not None or known is not None)
-        if code is None and config is not None:  # only what is said about the code changes
-            code = a.Code(package=known.artifact.digest) if known is not None else a.Code(files={"none": ""})
-        elif isinstance(code, bytes):
-            code = a.Code(package=(await do(a.PutPackage(namespace=space(namespace), data=code, filename="exec"))).digest)
-        if config is not None and code is not None:
-            await do(
-                a.PutFunction(
-                    namespace=space(namespace), name=name, code=code, config=config, profile=PROFILE.name, trial=False
-                )
-            )
+        await self._deploy(head, namespace, name, made, code, do)
         document = await put_document(do, namespace, en.ACTION, name, made, before)
         await self._retries(namespace, name, made, old, do)
         return answer(head, await self._shown(document, do, code=True))
+
+    async def _deploy(
+        self, head: Head, namespace: str, name: str, made: dict[str, Any], code: a.Code | bytes | None, do: Do
+    ) -> None:
+        """Make the function of an action; without code, of what it has."""
+        if code is None:
+            known = self._view.revision(space(namespace), name)
+            code = a.Code(package=known.artifact.digest) if known is not None else a.Code(files={"none": ""})
+        elif isinstance(code, bytes):
+            code = a.Code(package=(await do(a.PutPackage(namespace=space(namespace), data=code, filename="exec"))).digest)
+        config = self._config(head, namespace, name, made)
+        await do(
+            a.PutFunction(namespace=space(namespace), name=name, code=code, config=config, profile=PROFILE.name, trial=False)
+        )
+
+    async def follow(self, head: Head, namespace: str, package: str, do: Do) -> None:
+        """Hand on the parameters of a package to its actions."""
+        for action in self._view.documents(space(namespace), en.ACTION, package + "/"):
+            if action.body["exec"]["kind"] != SEQUENCE:
+                await self._deploy(head, namespace, action.name, action.body, None, do)
 
     async def _retries(self, namespace: str, name: str, made: dict[str, Any], old: dict[str, Any] | None, do: Do) -> None:
         """What the annotation `async-retry` asks for: {"attempts", "maxAge" (seconds), "deadLetter": name of an action}."""
@@ -103,9 +113,7 @@ class Actions:
         document = self._document(action)
         shown = await self._shown(document, do, code=with_code)
         if action.inherited:
-            merged = {key: {"key": key, "value": value} for key, value in action.inherited.items()}
-            merged |= {pair["key"]: pair for pair in action.body["parameters"]}
-            shown["parameters"] = list(merged.values())
+            shown["parameters"] = list((action.inherited | en.by_key(action.body["parameters"])).values())
         return answer(head, shown)
 
     async def delete(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
@@ -226,8 +234,8 @@ class Actions:
             if not isinstance(given.get("image"), str):
                 raise Rejected(400, f"{MALFORMED}'image' must be a string defined in 'exec' for 'blackbox' actions")
             made: dict[str, Any] = {"kind": name, "image": given["image"], "binary": False} | ({"main": main} if main else {})
-            if not isinstance(code, str) or not code or native(given["image"]) is None:
-                return made, None
+            if not isinstance(code, str):
+                code = ""
             made["binary"] = is_binary(code)
             return made, _decoded(code) if made["binary"] else a.Code(files={"exec": code})
         kind = kind_of(name)
@@ -244,6 +252,10 @@ class Actions:
         exec_: dict[str, Any] = {"kind": kind.name, "binary": binary} | ({"main": main} if main else {})
         if binary:
             return exec_, _decoded(code)
+        if kind.program:
+            raise Rejected(
+                400, f"{MALFORMED}'code' of '{kind.name}' actions is the zip of an executable 'exec': nothing is compiled here"
+            )
         if kind.family == "python":
             return exec_, a.Code(files={"__main__.py": code})
         manifest = {"package.json": _WITH_CLIENT} if _USES_CLIENT.search(code) else {}
@@ -273,16 +285,16 @@ class Actions:
                 raise Rejected(400, TOO_LONG)
         return total
 
-    def _config(self, head: Head, namespace: str, name: str, made: dict[str, Any], *, fresh: bool) -> Config | None:
-        """How the code is run; None for what cannot be run here."""
+    def _config(self, head: Head, namespace: str, name: str, made: dict[str, Any]) -> Config:
+        """How the code is run."""
         exec_, limits = made["exec"], made["limits"]
-        if exec_["kind"] == BLACKBOX and (not fresh or native(exec_["image"]) is None):
-            return None
+        package = self._view.document(space(namespace), en.PACKAGE, name.rpartition("/")[0])
+        parameters = en.by_key([*(package.body["parameters"] if package is not None else ()), *made["parameters"]]).values()
         shared: dict[str, Any] = {
             "memory_mb": limits["memory"],
             "timeout_s": limits["timeout"] / 1000,
             "env": {
-                **{pair["key"]: _text(pair["value"]) for pair in made["parameters"] if pair.get("init")},
+                **{pair["key"]: en.text(pair["value"]) for pair in parameters if pair.get("init")},
                 "__OW_NAMESPACE": namespace,
                 "__OW_ACTION_NAME": f"/{namespace}/{name}",
                 "__OW_ACTION_VERSION": made["version"],
@@ -293,14 +305,19 @@ class Actions:
         if exec_["kind"] == SEQUENCE:
             steps = tuple(_step(component) for component in exec_["components"])
             return Config(runtime="sequence", handler="", contract="whisk", steps=steps, **shared)
-        how = native(exec_["image"]) if exec_["kind"] == BLACKBOX else None
-        kind = kind_of("python:default" if how else exec_["kind"])
+        image = exec_["kind"] == BLACKBOX
+        kind = kind_of("python:default" if image else exec_["kind"])
         assert kind is not None
+        program = image or kind.program
         return Config(
             runtime=kind.runtime,
-            handler=how or exec_.get("main") or "main",
-            contract="actionloop" if how else "whisk",
-            init_timeout_s=max(10.0, limits["timeout"] / 1000),
+            handler=native(exec_.get("image", "actionloop")) if program else exec_.get("main") or "main",
+            contract="actionloop" if program else "whisk",
+            options={
+                "parameters": msgspec.json.encode(en.parameters(parameters)).decode(),
+                **({"image": exec_["image"]} if image else {}),
+            },
+            init_timeout_s=max(LEAST_INIT, limits["timeout"] / 1000),
             concurrency=limits["concurrency"],
             conductor=en.truthy(en.value_of(made["annotations"], "conductor")),
             **shared,
@@ -312,14 +329,16 @@ class Actions:
         if code and exec_["kind"] != SEQUENCE and self._view.function(document.namespace, document.name) is not None:
             files = await do(a.ReadPackage(namespace=document.namespace, name=document.name))
             exec_["code"] = _code(files, exec_["binary"])
+            if exec_["kind"] == BLACKBOX and not exec_["code"]:
+                del exec_["code"]
         return shown | {"exec": exec_}
 
 
-def native(image: str) -> str | None:
-    """How the program is run that comes with a blackbox action, where no image of its own is needed."""
+def native(image: str) -> str:
+    """How the program is run that comes with a blackbox action, where no image of its own is needed. Else the calls are refused."""
     if "dockerskeleton" in image:
         return "once"
-    return "loop" if "actionloop" in image or "action-loop" in image else None
+    return "loop" if "actionloop" in image or "action-loop" in image else "refuse"
 
 
 def _decoded(code: str) -> bytes:
@@ -343,10 +362,6 @@ def _code(files: dict[str, bytes], binary: bool) -> str:
         for path, data in files.items():
             archive.writestr(zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _step(component: str) -> str:

@@ -216,13 +216,17 @@ def activation(
         timed_out=timed_out,
     )
     if note and "bound" in note:
-        annotations.append({"key": "binding", "value": path.rpartition("/")[0]})
+        annotations.append(_binding(path))
     if cause:
         made["cause"] = cause
         annotations.append({"key": "causedBy", "value": "sequence"})
     if note and "logs" in note:  # a composition: its log are its parts
         made |= {"duration": note["duration"], "annotations": _composed(annotations, note, cause), "logs": note["logs"]}
     return made
+
+
+def _binding(path: str) -> dict[str, str]:
+    return {"key": "binding", "value": path.rpartition("/")[0]}
 
 
 def spans(timings: Timings, cold: bool, start: float) -> tuple[int, int, int, int]:
@@ -232,14 +236,14 @@ def spans(timings: Timings, cold: bool, start: float) -> tuple[int, int, int, in
     return wait, init, init + max(0, round(timings.run * 1000)), round(start * 1000) + wait
 
 
-def template(*, namespace: str, path: str, body: dict[str, Any], version: str, cold: bool) -> bytes:
+def template(*, namespace: str, path: str, body: dict[str, Any], version: str, cold: bool, bound: bool) -> bytes:
     """The record of a call as the answer to it: bytes to be filled with `%`, all but what differs from call to call.
 
     The holes are the id, wait, init (of a cold one only), duration, end and start in milliseconds, and the response in two
     pieces: see `outcome.OPENINGS`, and the result.
     """
     number = msgspec.Raw(b"\0d")  # a byte that JSON never holds
-    made, _ = _described(
+    made, annotations = _described(
         msgspec.Raw(b'"\0b"'),
         namespace,
         path,
@@ -253,6 +257,8 @@ def template(*, namespace: str, path: str, body: dict[str, Any], version: str, c
         cold=cold,
         timed_out=False,
     )
+    if bound:
+        annotations.append(_binding(path))
     made |= {"response": msgspec.Raw(b"\0b\0b}"), "logs": []}
     return msgspec.json.encode(made).replace(b"%", b"%%").replace(b"\0", b"%")
 

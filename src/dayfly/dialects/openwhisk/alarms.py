@@ -41,7 +41,7 @@ class Alarms:
     async def feed(self, kind: str, head: Head, body: bytes, do: Do) -> Reply:
         """A call of a feed action; what came of it is its answer, an error as well."""
         who = user(head)
-        given = en.content(body)
+        given = en.content(head, body)
         try:
             result = await self._perform(who, kind, given, do)
         except (Rejected, NotFound) as error:

@@ -40,7 +40,7 @@ class Apis:
 
     async def create(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who = user(head)
-        given = en.content(body).get("apidoc")
+        given = en.content(head, body).get("apidoc")
         if not isinstance(given, dict):
             raise Rejected(400, f"{MALFORMED}'apidoc' must be an object")
         kind = en.query(head).get("responsetype", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -17,7 +18,7 @@ from msgspec import Struct
 from ...errors import NotFound
 from ...model.document import Document
 from ..hook import Head, View
-from .faults import BAD_NAME, MALFORMED, NOT_QUALIFIED, ON_BINDING, Rejected
+from .faults import BAD_NAME, MALFORMED, NOT_JSON, NOT_QUALIFIED, ON_BINDING, Rejected
 from .profile import LIMITS, SEGMENT, kind_of_runtime
 from .users import User, namespace_of, space
 
@@ -31,10 +32,22 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+\Z")
 # --- what is asked -------------------------------------------------------------------------------------------------------
 
 
-def content(body: bytes) -> dict[str, Any]:
+def is_json(kind: str) -> bool:
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def takes_json(head: Head) -> bool:
+    """Whether a body with this head may be read as JSON: what does not say otherwise."""
+    kind = head.get(b"content-type").partition(";")[0].strip().lower()
+    return not kind or is_json(kind)
+
+
+def content(head: Head, body: bytes) -> dict[str, Any]:
     """The JSON object of a request; {} if it has no body. Raises Rejected."""
     if not body:
         return {}
+    if not takes_json(head):
+        raise Rejected(415, NOT_JSON)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -193,7 +206,7 @@ class Action(Struct, frozen=True):
     name: str
     body: dict[str, Any]
     updated: float  # seconds since the epoch
-    inherited: dict[str, Any]  # parameters of the package, then of the binding
+    inherited: dict[str, dict[str, Any]]  # parameters of the package, then of the binding, by key
     binding: str = ""  # NAMESPACE/BINDING, if it was found through one
     docs: tuple[Any, ...] = ()  # what it was made of: equal ones give an equal action
 
@@ -222,7 +235,17 @@ class Action(Struct, frozen=True):
         return truthy(value_of(self.annotations, annotation))
 
 
-def parameters(pairs: KeyValues) -> dict[str, Any]:
+def by_key(pairs: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The last of a key counts."""
+    return {pair["key"]: pair for pair in pairs}
+
+
+def text(value: Any) -> str:
+    """A parameter as a variable of the environment."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def parameters(pairs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Those that are given with each call; `init` ones are environment."""
     return {pair["key"]: pair["value"] for pair in pairs if not pair.get("init")}
 
@@ -233,7 +256,8 @@ def find_action(view: View, user: User | None, namespace: str, name: str) -> Act
     Raises errors.NotFound, or Rejected (403) where the caller may not use what is there. Without a user nobody is asked.
     """
     package, _, own = name.rpartition("/")
-    binding, inherited = "", {}
+    binding = ""
+    inherited: dict[str, dict[str, Any]] = {}
     docs: list[Any] = []
     shared = False
     if package:
@@ -242,7 +266,7 @@ def find_action(view: View, user: User | None, namespace: str, name: str) -> Act
             raise NotFound(name)
         docs.append(holder)
         shared = holder.body["publish"]
-        inherited = parameters(holder.body["parameters"])
+        inherited = by_key(holder.body["parameters"])
         bound = holder.body["binding"]
         if bound:
             binding = f"{namespace}/{package}"
@@ -254,7 +278,7 @@ def find_action(view: View, user: User | None, namespace: str, name: str) -> Act
                 raise NotFound(name) if user is None or user.may(namespace) else forbidden(f"{namespace}/{package}")
             docs.append(provider)
             shared = provider.body["publish"]
-            inherited = parameters(provider.body["parameters"]) | inherited
+            inherited = by_key(provider.body["parameters"]) | inherited
     if user is not None and not shared and not user.may(namespace):
         raise forbidden(f"{namespace}/{name}")
     function = f"{package}/{own}" if package else own

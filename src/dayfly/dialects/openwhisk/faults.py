@@ -21,6 +21,7 @@ NOT_ALLOWED = "Request defines parameters that are not allowed (e.g., reserved p
 ON_BINDING = "Operation not permitted on package binding."
 BAD_NAME = "The name of the entity contains illegal characters."
 BAD_ID = "The activation id is not valid."
+NOT_JSON = "The request's Content-Type is not supported. Expected:\napplication/json"
 NOT_QUALIFIED = "The fully qualified name of the entity must contain at least the namespace and the name of the entity."
 MALFORMED = "The request content was malformed:\n"
 PROCESSING = "There was an error processing your request."

@@ -19,8 +19,8 @@ from ..hook import Head, Params, Reply, View
 from . import entities as en
 from . import outcome as oc
 from .activations import activation, spans, template
-from .faults import MALFORMED, NOT_ALLOWED, Rejected, answer, fault, given_transaction, of_call
-from .profile import BLACKBOX, LIMITS
+from .faults import MALFORMED, NOT_ALLOWED, NOT_JSON, Rejected, answer, fault, given_transaction, of_call
+from .profile import LIMITS
 from .users import User, namespace_of, user
 
 REMEMBERED = 4096  # actions whose merged parameters are kept
@@ -38,6 +38,7 @@ class Bound(msgspec.Struct):
     encoded: bytes
     final: frozenset[str]  # nobody may give these
     wants_key: bool
+    init: dict[str, str] = {}  # parameters that are environment
     templates: dict[tuple[str, str, int, bool], bytes] = {}  # see `activations.template`
 
 
@@ -48,6 +49,7 @@ class Asked(msgspec.Struct):
     invoke: Invoke  # without body and id
     result: bool  # only that is wanted
     transaction: str  # the client's own; empty: it gets one a request
+    takes_json: bool
 
 
 class Calls:
@@ -63,9 +65,13 @@ class Calls:
         asked = head.kept
         if asked is None or not asked.bound.action.is_current(self._view):
             asked = head.kept = self._asked(head, params)
+        if body and not asked.takes_json:
+            raise Rejected(415, NOT_JSON)
         invoke: Invoke = asked.invoke.__copy__()
         invoke.body = self.payload(asked.bound, body)
         invoke.invocation = new_id()
+        if asked.bound.init:
+            _initial(asked.bound, invoke)
         return invoke
 
     def _asked(self, head: Head, params: Params) -> Asked:
@@ -75,7 +81,7 @@ class Calls:
         asked = en.query(head)
         blocking = en.flag(asked, "blocking")
         invoke = self.invoke(bound, who, b"", mode=Mode.SYNC if blocking else Mode.ASYNC, wait_ms=_wait(asked))
-        return Asked(bound, invoke, en.flag(asked, "result"), given_transaction(head))
+        return Asked(bound, invoke, en.flag(asked, "result"), given_transaction(head), en.takes_json(head))
 
     def find(self, who: User | None, namespace: str, name: str) -> Bound:
         """The action that somebody calls so. Raises errors.NotFound or Rejected."""
@@ -84,12 +90,10 @@ class Calls:
         known = self._bound.get(key)
         if known is not None and all(a is b for a, b in zip(known.action.docs, action.docs, strict=False)):
             return known
-        if action.body["exec"]["kind"] == BLACKBOX and self._view.function(action.space, action.function) is None:
-            image = action.body["exec"].get("image", "")
-            raise Rejected(502, f"Failed to pull container image '{image}'.")
-        parameters = action.inherited | (
-            {} if action.body["exec"]["kind"] == "sequence" else en.parameters(action.body["parameters"])
-        )
+        own = () if action.body["exec"]["kind"] == "sequence" else action.body["parameters"]
+        pairs = action.inherited | en.by_key(own)
+        parameters = en.parameters(pairs.values())
+        init = {key: en.text(pair["value"]) for key, pair in pairs.items() if pair.get("init")}
         final = frozenset(k for k, v in parameters.items() if v is not None) if action.is_set("final") else frozenset()
         wants = en.value_of(action.annotations, "provide-api-key")
         bound = Bound(
@@ -98,6 +102,7 @@ class Calls:
             msgspec.json.encode(parameters),
             final,
             en.truthy(wants) or not any(pair["key"] == "provide-api-key" for pair in action.annotations),
+            init,
         )
         if len(self._bound) >= REMEMBERED:
             self._bound.clear()
@@ -140,7 +145,7 @@ class Calls:
             note = {"path": action.path, "bound": True}
         if owner != action.space:
             note |= {"path": action.path, "space": action.space}
-        return Invoke(
+        made = Invoke(
             namespace=action.space,
             function=action.function,
             owner=owner if owner != action.space else "",
@@ -151,13 +156,16 @@ class Calls:
             client=msgspec.json.encode(client).decode() if client else "",
             wait_s=wait_ms / 1000 if wait_ms < timeout else 0.0,
         )
+        if bound.init and body:
+            _initial(bound, made)
+        return made
 
     def address(self, invoke: Invoke) -> None:
         """Complete a call that names an action as OpenWhisk does, in place: through bindings, with parameters.
 
         `invoke.owner` is on whose account. Raises errors.NotFound, or Rejected where the owner may not use it.
         """
-        given: dict[str, str] = msgspec.json.decode(invoke.client) if invoke.client else {}
+        given: dict[str, Any] = msgspec.json.decode(invoke.client) if invoke.client else {}
         who = User(namespace_of(invoke.owner or invoke.namespace), given.get("api_key", ""))
         namespace, name = _placed(namespace_of(invoke.namespace), invoke.function, who)
         bound = self.find(who, namespace, name)
@@ -208,6 +216,7 @@ class Calls:
                 body=bound.action.body,
                 version=_version(revision),
                 cold=cold,
+                bound=bool(bound.action.binding),
             )
             if len(bound.templates) >= TEMPLATES:
                 bound.templates.clear()
@@ -255,11 +264,24 @@ class Calls:
             start=id_time(result.invocation),
             timings=result.timings,
             cold=result.cold,
-            note=msgspec.json.decode(result.note) if result.note else {},
+            note=(msgspec.json.decode(invoke.note) if invoke.note else {})
+            | (msgspec.json.decode(result.note) if result.note else {}),
         )
         body["response"] = outcome.response()
         body.setdefault("logs", [])
         return answer(head, body, status, headers)
+
+
+def _initial(bound: Bound, invoke: Invoke) -> None:
+    """Take out of the arguments what is environment, and hand that over beside them: what the call gives, else what a binding has."""
+    args = _JSON.decode(invoke.body)
+    env = dict(bound.init) if bound.action.binding else {}
+    if isinstance(args, dict) and not bound.init.keys().isdisjoint(args):
+        env |= {key: en.text(args.pop(key)) for key in bound.init if key in args}
+        invoke.body = msgspec.json.encode(args)
+    if env:
+        client = _JSON.decode(invoke.client) if invoke.client else {}
+        invoke.client = msgspec.json.encode(client | {"init": env}).decode()
 
 
 def _placed(namespace: str, name: str, who: User) -> tuple[str, str]:

@@ -10,21 +10,22 @@ from ...errors import NotFound
 from ...model.document import Document
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
-from .actions import elsewhere, ensure, page, put_document, remove
+from .actions import Actions, elsewhere, ensure, page, put_document, remove
 from .catalog import on_demand
 from .faults import EXISTS, MALFORMED, Rejected, answer
 from .users import User, space, user
 
 
 class Packages:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, actions: Actions) -> None:
         self._view = view
+        self._actions = actions
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
         if name == "default":
             raise Rejected(400, f"Package name '{name}' is reserved.")
-        given = en.content(body)
+        given = en.content(head, body)
         await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.PACKAGE, name)
         if before is not None and not en.flag(en.query(head), "overwrite"):
@@ -41,6 +42,8 @@ class Packages:
             made["annotations"].append({"key": "binding", "value": binding})
         await ensure(namespace, do)
         document = await put_document(do, namespace, en.PACKAGE, name, made | {"binding": binding}, before)
+        if old is not None and not binding and old["parameters"] != made["parameters"]:
+            await self._actions.follow(head, namespace, name, do)
         return answer(head, _shown(document))
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:

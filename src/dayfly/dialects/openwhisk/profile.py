@@ -66,7 +66,7 @@ class Kind(Struct, frozen=True):
     name: str
     runtime: str
     default: bool = False
-    image: str = ""
+    program: bool = False  # what is put is an executable for ActionLoop
 
     @property
     def family(self) -> str:
@@ -80,6 +80,7 @@ KINDS: dict[str, Kind] = {
         *(Kind(f"nodejs:{version}", "nodejs", version == 20) for version in (18, 20, 22)),
         *(Kind(f"python:3.{minor}", f"python3.{minor}", f"python3.{minor}" == _OURS) for minor in range(8, 14)),
         Kind("python:3", _OURS),
+        *(Kind(name, _OURS, True, True) for name in ("go:1.20", "rust:1.34", "swift:5.7")),
     )
 }
 BLACKBOX, SEQUENCE = "blackbox", "sequence"
@@ -95,4 +96,4 @@ def kind_of(name: str) -> Kind | None:
 
 def kind_of_runtime(runtime: str) -> str:
     """What OpenWhisk would call a function that was deployed in another way."""
-    return next((kind.name for kind in KINDS.values() if kind.runtime == runtime), BLACKBOX)
+    return next((kind.name for kind in KINDS.values() if kind.runtime == runtime and not kind.program), BLACKBOX)

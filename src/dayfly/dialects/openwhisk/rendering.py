@@ -17,6 +17,7 @@ import msgspec
 
 from ..hook import Reply
 from .actions import is_binary
+from .entities import is_json
 from .faults import Rejected
 
 EXTENSIONS = (".http", ".json", ".html", ".svg", ".text")
@@ -29,10 +30,6 @@ _TEXTS = frozenset(
     for name in ("xml", "javascript", "x-javascript", "ecmascript", "x-www-form-urlencoded", "graphql", "sql", "x-yaml", "yaml")
 )
 _OURS = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer"})
-
-
-def is_json(kind: str) -> bool:
-    return kind == "application/json" or kind.endswith("+json")
 
 
 def is_text(content_type: str) -> bool:
@@ -62,6 +59,22 @@ def render(extension: str, result: Any) -> Reply:
     if not isinstance(value, str):
         raise _not("text/html" if name == "html" else "image/svg+xml")
     return _reply("text/html; charset=UTF-8" if name == "html" else "image/svg+xml", value)
+
+
+def accepted(accept: str, reply: Reply) -> Reply:
+    """The answer, or 406 where its caller says that it does not take that type."""
+    kind = next((value for name, value in reply.headers if name == "content-type"), "")
+    if not accept or not reply.body or not kind:
+        return reply
+    media = kind.partition(";")[0].strip().lower()
+    for one in accept.split(","):
+        wanted, *parameters = (part.strip().lower() for part in one.split(";"))
+        refused = any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
+        if not refused and wanted in ("*/*", "*", media, media.partition("/")[0] + "/*"):
+            return reply
+    headers = [pair for pair in reply.headers if pair[0] != "content-type"]
+    told = f"Resource representation is only available with these types:\n{kind}"
+    return Reply(406, [*headers, ("content-type", "text/plain; charset=UTF-8")], told.encode("latin-1", "replace"))
 
 
 def _reply(content_type: str, text: str) -> Reply:

@@ -36,7 +36,7 @@ def dialect(view: View) -> Dialect:
     """The dialect, over what this cell knows."""
     calls, actions, activations, info = Calls(view), Actions(view), Activations(view), Info()
 
-    alarms, packages, web = Alarms(view, calls), Packages(view), Web(calls)
+    alarms, packages, web = Alarms(view, calls), Packages(view, actions), Web(calls)
     triggers, rules = Triggers(view, calls, alarms), Rules(view, alarms)
 
     apis, system = Apis(view, web), System(view, calls, alarms)

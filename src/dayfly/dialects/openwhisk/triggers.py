@@ -36,7 +36,7 @@ class Triggers:
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
-        given = en.content(body)
+        given = en.content(head, body)
         before = self._view.document(space(namespace), en.TRIGGER, name)
         if before is not None and not en.flag(en.query(head), "overwrite"):
             raise Rejected(409, EXISTS)
@@ -68,7 +68,7 @@ class Triggers:
 
     async def fire(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
-        payload = en.content(body)
+        payload = en.content(head, body)
         trigger = self._trigger(namespace, name)
         rules = trigger.body["rules"]
         if not any(rule["status"] == ACTIVE for rule in rules.values()):
@@ -123,7 +123,7 @@ class Rules:
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
-        given = en.content(body)
+        given = en.content(head, body)
         await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.RULE, name)
         if before is not None and not en.flag(en.query(head), "overwrite"):
@@ -172,7 +172,7 @@ class Rules:
 
     async def toggle(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
-        status = en.content(body).get("status")
+        status = en.content(head, body).get("status")
         if status not in (ACTIVE, INACTIVE):
             raise Rejected(400, f"{MALFORMED}'{status}' is not a recognized rule state")
         document = self._rule(namespace, name)

@@ -23,7 +23,7 @@ from . import outcome as oc
 from .faults import CORS, MALFORMED, NOT_ALLOWED, NOT_READY, PROCESSING, Rejected, fault, refuse, transaction
 from .invoke import Bound, Calls
 from .profile import LIMITS
-from .rendering import EXTENSIONS, is_json, is_text, render
+from .rendering import EXTENSIONS, accepted, is_text, render
 from .users import User, maybe
 
 RESERVED = frozenset({"__ow_method", "__ow_headers", "__ow_path", "__ow_user", "__ow_query", "__ow_body"})
@@ -63,7 +63,7 @@ class Web:
             args["__ow_headers"].pop("authorization", None)  # a key of the platform has done its work
         asked = en.query(head)
         if raw:
-            args |= {"__ow_query": head.query, "__ow_body": given if given is not None else ""}
+            args |= {"__ow_query": head.query, "__ow_body": "" if given is msgspec.UNSET else given}
         else:
             named = given if isinstance(given, dict) else {}
             closed = RESERVED | bound.final
@@ -72,7 +72,7 @@ class Web:
             args |= asked
             if isinstance(given, dict):
                 args |= given
-            elif given is not None:
+            elif given is not msgspec.UNSET:
                 args["__ow_body"] = given
         return self._calls.invoke(bound, None, msgspec.json.encode(bound.parameters | args), mode=Mode.SYNC)
 
@@ -91,7 +91,8 @@ class Web:
             reply = render(extension, value)
         except Rejected as error:
             return _refuse(head, error.status_code, error.detail, more)
-        return Reply(reply.status, more + reply.headers, reply.body)
+        reply.headers = more + reply.headers
+        return accepted(head.get(b"accept"), reply)
 
     def fault(self, head: Head, error: e.DayflyError) -> Reply:
         if isinstance(error, Preflight):
@@ -158,11 +159,11 @@ def _split(params: Params) -> tuple[str, str, str]:
 
 
 def _body(head: Head, body: bytes, raw: bool) -> Any:
-    """What becomes of a request's body: a JSON value, the fields of a form, text, or base64; None if there is none."""
+    """What becomes of a request's body: a JSON value, the fields of a form, text, or base64; UNSET if there is none."""
     if not body:
-        return None
+        return msgspec.UNSET
     kind = head.get(b"content-type").partition(";")[0].strip().lower()
-    if is_json(kind) and not raw:
+    if en.is_json(kind) and not raw:
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

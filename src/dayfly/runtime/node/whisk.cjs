@@ -23,16 +23,24 @@ async function load(work, { isEsm, load: loadModule, searchIn }) {
   if (!NAME.test(main)) throw new LoadFailed(`Action entrypoint '${main}' is not a function.`);
   const file = entry(work.task_root);
   searchIn(work.deps_roots ?? [])?.();
-  if (isEsm(file)) return invoker(await loadModule({ ...work, handler: `${path.basename(file).replace(/\.[mc]?js$/, '')}.${main}` }));
+  const complete = defaults(work);
+  if (isEsm(file)) return invoker(await loadModule({ ...work, handler: `${path.basename(file).replace(/\.[mc]?js$/, '')}.${main}` }), complete);
   let found;
   try {
     found = evaluate(file, main);
   } catch (error) {
     if (!(error instanceof SyntaxError) || !/import statement|Unexpected token 'export'|import\.meta/.test(error.message)) throw error;
-    return invoker(await loadModule({ ...work, handler: `index.${main}` }));
+    return invoker(await loadModule({ ...work, handler: `index.${main}` }), complete);
   }
   if (typeof found !== 'function') throw new LoadFailed(`Action entrypoint '${main}' is not a function.`, file);
-  return invoker(found);
+  return invoker(found, complete);
+}
+
+/** What completes the arguments of a call with the action's parameters, for callers who do not know them. */
+function defaults(work) {
+  const text = work.options?.parameters ?? '{}';
+  const names = Object.keys(JSON.parse(text));
+  return (args) => (Array.isArray(args) || names.every((name) => Object.hasOwn(args, name)) ? args : { ...JSON.parse(text), ...args });
 }
 
 function entry(root) {
@@ -62,18 +70,28 @@ function follow(holder, main) {
   return value;
 }
 
-function invoker(main) {
+function invoker(main, complete) {
   const env = process.env;
+  const changed = new Map(); // variables that the call before set, and what they were
   // Where functions reach the platform by a router of their own, host and key are those of the instance: its own token.
   if (env.DAYFLY_URL) env.__OW_API_HOST = env.DAYFLY_URL;
   const ownKey = env.DAYFLY_TOKEN ? `dayfly:${env.DAYFLY_TOKEN}` : '';
   return (args, context) => {
     env.__OW_ACTIVATION_ID = env.__OW_TRANSACTION_ID = context.invocationId;
     env.__OW_DEADLINE = String(Math.floor(context.deadline * 1000));
-    if (context.client) for (const [key, value] of Object.entries(JSON.parse(context.client))) env[`__OW_${key.toUpperCase()}`] = key === 'api_key' ? ownKey || value : value;
+    for (const [key, before] of changed) if (before === undefined) delete env[key]; else env[key] = before;
+    changed.clear();
+    if (context.client) {
+      const { init = {}, ...told } = JSON.parse(context.client); // `init`: parameters that are environment
+      for (const [key, value] of Object.entries(init)) {
+        changed.set(key, env[key]);
+        env[key] = value;
+      }
+      for (const [key, value] of Object.entries(told)) env[`__OW_${key.toUpperCase()}`] = key === 'api_key' ? ownKey || value : value;
+    }
     let result;
     try {
-      result = main(args);
+      result = main(complete(args));
     } catch (error) {
       console.error(error);
       throw new DeveloperError(`An error has occurred: ${error}`);

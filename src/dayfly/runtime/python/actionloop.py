@@ -17,7 +17,7 @@ import threading
 
 from .errors import LoadFailed
 from .strict_json import loads
-from .whisk import DeveloperError, set_call
+from .whisk import DeveloperError, defaults, set_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ NO_DICTIONARY = "The action did not return a dictionary or array."
 
 def load(work: dict[str, Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
     """The function that runs a call. Raises LoadFailed."""
+    if work["handler"] == "refuse":
+        return _refusal("Failed to pull container image '{}'.".format(work["options"]["image"]))
     program = os.path.join(str(work["task_root"]), "exec")
     if not os.path.isfile(program):
         raise LoadFailed("The package has no executable `exec` at its top.", program)
@@ -41,17 +43,28 @@ def load(work: dict[str, Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
         shutil.copyfile(program, own)
         os.chmod(own, 0o755)
         program = own
-    return _Loop(program).invoke if work["handler"] == "loop" else _Once(program).invoke
+    complete = defaults(work)
+    return (_Loop(program, complete) if work["handler"] == "loop" else _Once(program, complete)).invoke
+
+
+def _refusal(message: str) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+    """Of an image that nobody can run here."""
+
+    def refuse(head: dict[str, Any], body: bytes, rest: Rest) -> Any:
+        raise DeveloperError(message)
+
+    return refuse
 
 
 class _Once:
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, complete: Callable[[Any], Any]) -> None:
         self._program = program
+        self._complete = complete
 
     def invoke(self, head: dict[str, Any], body: bytes, rest: Rest) -> Any:
-        text = _whole(body, rest).decode("utf-8")
+        args = self._complete(loads(_whole(body, rest) or b"{}"))
         set_call(head)
-        done = subprocess.run([self._program, text or "{}"], stdout=subprocess.PIPE, check=False)
+        done = subprocess.run([self._program, json.dumps(args, ensure_ascii=False)], stdout=subprocess.PIPE, check=False)
         *logs, last = done.stdout.decode("utf-8", "replace").rstrip("\n").split("\n")
         for line in logs:
             print(line)
@@ -59,7 +72,8 @@ class _Once:
 
 
 class _Loop:
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, complete: Callable[[Any], Any]) -> None:
+        self._complete = complete
         answers, theirs = os.pipe()
 
         def place() -> None:
@@ -74,7 +88,7 @@ class _Loop:
             threading.Thread(target=_pump, args=(stream, ours), daemon=True).start()
 
     def invoke(self, head: dict[str, Any], body: bytes, rest: Rest) -> Any:
-        call = {"value": loads(_whole(body, rest) or b"{}"), **set_call(head)}
+        call = {"value": self._complete(loads(_whole(body, rest) or b"{}")), **set_call(head)}
         stdin = self._child.stdin
         assert stdin is not None
         try:

@@ -21,11 +21,14 @@ from .strict_json import loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Optional
 
     from .contract import Rest
 
 NO_DICTIONARY = "The action did not return a dictionary or array."
+
+
+_changed: dict[str, Optional[str]] = {}  # variables that the call before set, and what they were
 
 
 class DeveloperError(Exception):
@@ -49,7 +52,7 @@ def load(work: dict[str, Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
     main = getattr(module, name, None)
     if not callable(main):
         raise LoadFailed("cannot import name {!r} from the action: it is not a function of it".format(name), file)
-    return _invoker(main)
+    return _invoker(main, defaults(work))
 
 
 def _activate(folder: str) -> None:
@@ -62,9 +65,26 @@ def _activate(folder: str) -> None:
                 sys.path.insert(0, packages)
 
 
+def defaults(work: dict[str, Any]) -> Callable[[Any], Any]:
+    """What completes the arguments of a call with the action's parameters, for callers who do not know them."""
+    text = (work.get("options") or {}).get("parameters") or "{}"
+    names = frozenset(json.loads(text))
+
+    def complete(args: Any) -> Any:
+        return {**json.loads(text), **args} if isinstance(args, dict) and not names <= args.keys() else args
+
+    return complete if names else lambda args: args
+
+
 def set_call(head: dict[str, Any]) -> dict[str, str]:
     """Put what the action may know of this call into the environment; the same by the names of the contract, in lower case."""
     environ = os.environ
+    while _changed:
+        name, before = _changed.popitem()
+        if before is None:
+            environ.pop(name, None)
+        else:
+            environ[name] = before
     call = {
         "activation_id": head["id"],
         "transaction_id": head["id"],
@@ -72,6 +92,9 @@ def set_call(head: dict[str, Any]) -> dict[str, str]:
     }
     if "client" in head:
         call.update(json.loads(head["client"]))
+        for name, value in call.pop("init", {}).items():  # parameters that are environment
+            _changed[name] = environ.get(name)
+            environ[name] = value
         if "api_key" in call and "DAYFLY_TOKEN" in environ:
             call["api_key"] = "dayfly:" + environ["DAYFLY_TOKEN"]
     for key, value in call.items():
@@ -79,7 +102,7 @@ def set_call(head: dict[str, Any]) -> dict[str, str]:
     return call
 
 
-def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+def _invoker(main: Callable[[Any], Any], complete: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
     if "DAYFLY_URL" in os.environ:
         os.environ["__OW_API_HOST"] = os.environ["DAYFLY_URL"]
 
@@ -88,7 +111,7 @@ def _invoker(main: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Res
             body += b"".join(iter(rest, b""))
         set_call(head)
         try:
-            result = main(loads(body) if body else {})
+            result = main(complete(loads(body) if body else {}))
             if hasattr(result, "__await__"):
                 return _awaited(result)
         except Exception as error:

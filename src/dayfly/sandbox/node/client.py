@@ -169,6 +169,10 @@ class NodeSandbox:
             self._outputs.pop(number, None)
         return JobResult(done.status, done.output, done.seconds)
 
+    async def flush_logs(self) -> None:
+        if self._link is not None:  # without an agent there are no instances, and their lines have come
+            await self._ask(m.Flush)
+
     async def services(self) -> socket.socket | None:
         """The listening socket at which instances call the platform; None where they have no network."""
         return await asyncio.to_thread(_fetch, self._data / "run" / "services.sock")

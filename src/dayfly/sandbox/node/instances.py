@@ -145,6 +145,11 @@ class Instance:
         cpu = self.group.usage().cpu_us if self.group is not None else processes.cpu_us(pids)
         return processes.memory_kb(pids), cpu, len(pids)
 
+    def drain(self) -> None:
+        """Take what it has printed until now."""
+        for tap in self._taps:
+            tap.drain()
+
     def _tap(self, stream: str) -> int:
         """A pipe for one stream: we read, the end to write is returned."""
         ours, theirs = os.pipe2(os.O_CLOEXEC)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..port import BoxSpec, JobSpec
 
-VERSION: Final = 1  # of this protocol; a server replaces an agent that speaks another
+VERSION: Final = 2  # of this protocol; a server replaces an agent that speaks another
 MAX_MESSAGE: Final = 64 << 20  # bytes
 
 # --- server to agent ------------------------------------------------------------------------------------------------
@@ -66,6 +66,12 @@ class StatsRequest(Struct, frozen=True, tag="stats-request"):
 
 class SurvivorsRequest(Struct, frozen=True, tag="survivors-request"):
     """Which instances are alive? Answer: Survivors."""
+
+    number: int
+
+
+class Flush(Struct, frozen=True, tag="flush"):
+    """Hand over what instances have printed until now. What follows: Logs, then Done."""
 
     number: int
 
@@ -189,7 +195,7 @@ class JobDone(Struct, frozen=True, tag="job-done"):
     seconds: float
 
 
-Request = Hello | Create | Destroy | Pause | Resume | StatsRequest | SurvivorsRequest | Run | StopJob | Shutdown
+Request = Hello | Create | Destroy | Pause | Resume | StatsRequest | SurvivorsRequest | Flush | Run | StopJob | Shutdown
 Event = Welcome | Refused | Created | Exited | Logs | Done | Failed | StatsReply | Survivors | JobOutput | JobDone
 
 # --- bytes ----------------------------------------------------------------------------------------------------------

@@ -153,6 +153,11 @@ class Tap:
         if self._splitter.partial or self._bucket.dropped:
             self._still = self._clock.call_later(PARTIAL, self._settle)
 
+    def drain(self) -> None:
+        """Take what is in the pipe now, unless its instance is held back."""
+        if self._fd >= 0 and self._timer is None:
+            self._readable()
+
     def _settle(self) -> None:
         """Nothing came for a while: show what waits."""
         self._still = None

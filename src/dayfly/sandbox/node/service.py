@@ -159,6 +159,11 @@ class Agent:
                 alive = [m.Survivor(i.spec, str(i.socket)) for i in self._instances.values() if not self._spares.holds(i)]
                 self._tell(m.Survivors(number, alive))
                 self._logbook.flush()
+            case m.Flush(number):
+                for instance in list(self._instances.values()):
+                    instance.drain()
+                self._logbook.flush()
+                self._tell(m.Done(number))
             case m.Run(number, job):
                 task = asyncio.create_task(self._run_job(number, job))
                 self._tasks.add(task)
