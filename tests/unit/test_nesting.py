@@ -27,7 +27,7 @@ class World:
     def run(self, invoke: Invoke, instance: str) -> None:
         self.count += 1
         invoke.invocation = f"call{self.count}"
-        self.active.append(SimpleNamespace(invoke=invoke, instance=SimpleNamespace(id=instance)))
+        self.active.append(SimpleNamespace(invoke=invoke, instance=SimpleNamespace(id=instance), ahead=False))
 
     def ask(self, instance: str, **claims: Any) -> Invoke:
         invoke = Invoke(namespace="shop", function="f", **claims)

@@ -31,7 +31,7 @@ async function until(what) {
   const { activationId } = await ow.actions.invoke({ name: 'kit/hello', params: { name: 'later' } });
   seen.later = (await until(() => ow.activations.result(activationId))).result;
   seen.logs = (await ow.activations.logs(activationId)).logs.map((line) => line.slice(31));
-  seen.listed = (await ow.activations.list({ name: 'hello', limit: 1 })).map((activation) => activation.activationId === activationId);
+  seen.listed = (await ow.activations.list({ name: 'kit/hello', limit: 1 })).map((activation) => activation.activationId === activationId);
   await ow.triggers.create({ name: 'bell' });
   await ow.rules.create({ name: 'rings', trigger: 'bell', action: '/_/kit/hello' });
   await ow.rules.disable({ name: 'rings' });

@@ -9,6 +9,7 @@ Python of its own, which is what these back ends cost (see `python -m bench back
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 
 from . import bubblewrap, oci
@@ -23,7 +24,17 @@ PROGRAMS = {"bubblewrap": "bwrap", "crun": "crun", "runsc": "runsc"}
 def missing(isolation: str) -> str:
     """Why this back end cannot be used on this machine; empty if it can."""
     program = PROGRAMS.get(isolation, "")
-    if not program or shutil.which(program):
+    if not program:
         return ""
+    if shutil.which(program):
+        return _too_old() if program == "runsc" else ""
     package = "see gvisor.dev" if program == "runsc" else f"apt install {isolation}"
     return f"the program {program} is not installed ({package})"
+
+
+def _too_old() -> str:
+    """gVisor hands descriptors into a sandbox since the middle of 2023; Debian 12 has one from before."""
+    asked = subprocess.run(["runsc", "help", "run"], capture_output=True, text=True, check=False, timeout=10.0)
+    if "pass-fd" in asked.stdout + asked.stderr:
+        return ""
+    return "the program runsc is older than 2023 and cannot pass descriptors (see gvisor.dev for a newer one)"
