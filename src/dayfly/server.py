@@ -196,9 +196,11 @@ class Server:
         self.eventing.catalog.require_source = self.sources.check
         self.eventing.catalog.watchers.append(self.sources.heard)
         self.eventing.source_health = self.sources.health
+        self.eventing.brokers.keep = self.recorder.record
         self.history = History(
             self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices, self.sandbox.flush_logs
         )
+        self.history.firing = self.eventing.brokers.record
         self.deployer = Deployer(
             self.store,
             self.registry,

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from ..model.delivery import DAY, Destination, Policy
-from ..model.event import Event
-from ..model.trigger import DEFAULT_BROKER, Message, Source, SourceHealth
+from ..model.event import Event, Scheduled
+from ..model.trigger import DEFAULT_BROKER, Message, Source, SourceHealth, WhilePaused
 from .base import Action
 from .invoke import Invoke
 
@@ -62,9 +62,17 @@ __all__ = [
 
 
 class PublishEvents(Action, frozen=True, kw_only=True):
-    """Give events to a broker; all of them are on disk, or none. -> tuple of Published, one for each
+    """Give events to a broker; all of them are on disk with their deliveries, or none. -> tuple of Published, one for each
 
     An event whose (source, id) the broker has had within its window of deduplication is not accepted again.
+
+    A broker is also what others call a topic: every one of its triggers gets a copy. One with `records` leaves an invocation record
+    of each event, as `GetInvocation` and `ListInvocations` show it: function `broker:NAME`, the event's data as its `answer`,
+    and in its `note`, as JSON, {"broker", "event": {"id", "source", "type"}, "deliveries": [{"trigger", "id"}]}. So what fires by name and
+    calls a list of functions (a trigger of OpenWhisk with its rules) is a broker, made with `PutBroker(records=True, dedup_s=0)`, and a
+    `PutTrigger(broker=NAME)` for each of the list; one that is switched off is paused with `while_paused="skip"`, and stands in the
+    record with an empty id. Firing it is this action, and `Published.record` the id of the firing. A timer that fires it is one more
+    trigger: PutTrigger(source=Source(kind="timer", ...), target=Destination(kind="broker", name=NAME)).
     """
 
     broker: str = DEFAULT_BROKER
@@ -79,6 +87,7 @@ class PutBroker(Action, frozen=True, kw_only=True):
     retention_s: float = DAY
     retention_bytes: int = 1 << 30
     dedup_s: float = 600.0
+    records: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,6 +117,7 @@ class PutTrigger(Action, frozen=True, kw_only=True):
     filters: tuple[dict[str, Any], ...] = ()
     delivery: Policy = Policy()
     paused: bool = False
+    while_paused: WhilePaused = WhilePaused.WAIT
     labels: dict[str, str] = field(default_factory=dict)
     description: str = ""
 
@@ -131,7 +141,7 @@ class DeleteTrigger(Action, frozen=True, kw_only=True):
 
 
 class PauseTrigger(Action, frozen=True, kw_only=True):
-    """Deliver nothing for now: events of a broker wait, a source stands still. -> model.trigger.Trigger"""
+    """Deliver nothing for now: events of a broker wait, or pass it by (`while_paused`); a source stands still. -> model.trigger.Trigger"""
 
     name: str
 
@@ -368,13 +378,7 @@ class Published(Struct, frozen=True, kw_only=True):
     id: str  # the event's
     duplicate: bool = False  # the broker had it already: nothing happened
     deliveries: tuple[Scheduled, ...] = ()
-
-
-class Scheduled(Struct, frozen=True, kw_only=True):
-    """A delivery that is on disk. Where a trigger delivers one by one, `id` is also the id of the invocation."""
-
-    trigger: str
-    id: str
+    record: str = ""  # id of the invocation record that it leaves, if the broker keeps such
 
 
 class TriggerStats(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from .. import actions as a
 from ..clock import Clock
 from ..errors import BadInput, Conflict, NotFound
 from ..events.cloudevents import to_dict
-from ..model.event import EventType, Recorded
+from ..model.event import EventType, Recorded, Scheduled
 from ..model.trigger import Broker
 from .endpoint import NAMESPACE, Ask, Endpoint, Fields
 from .query import EVENT_ID
@@ -29,6 +29,7 @@ class BrokerBody(Struct, kw_only=True, forbid_unknown_fields=True):
     dedup_s: Annotated[
         float, Meta(ge=0, le=366 * 86400, description="seconds in which an id of one source counts once; 0: never")
     ] = 600.0
+    records: Annotated[bool, Meta(description="each event leaves an invocation record, with its deliveries")] = False
     labels: dict[str, str] = {}
 
 
@@ -40,6 +41,8 @@ class RecordedEvent(Struct, kw_only=True):
     trigger: str
     received: float
     event: dict[str, Any]
+    deliveries: tuple[Scheduled, ...]
+    record: str
 
 
 def shown(recorded: Recorded) -> RecordedEvent:
@@ -50,6 +53,8 @@ def shown(recorded: Recorded) -> RecordedEvent:
         trigger=recorded.trigger,
         received=recorded.received,
         event=to_dict(recorded.event),
+        deliveries=recorded.deliveries,
+        record=recorded.record,
     )
 
 

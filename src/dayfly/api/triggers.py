@@ -13,7 +13,7 @@ from .. import actions as a
 from ..clock import Clock
 from ..events.cloudevents import from_json
 from ..model.delivery import AsyncConfig, Destination, Policy
-from ..model.trigger import Source, Trigger
+from ..model.trigger import Source, Trigger, WhilePaused
 from .endpoint import NAMESPACE, Ask, Endpoint, Fields
 from .serve import show
 
@@ -27,6 +27,7 @@ class TriggerBody(Struct, kw_only=True, forbid_unknown_fields=True):
     filters: tuple[dict[str, Any], ...] = ()  # all must hold
     delivery: Policy = Policy()
     paused: bool = False
+    while_paused: WhilePaused = WhilePaused.WAIT
     labels: dict[str, str] = {}
     description: Annotated[str, Meta(max_length=1024)] = ""
 

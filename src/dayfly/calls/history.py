@@ -58,6 +58,7 @@ class History:
         self._pool = pool
         self._prices = prices
         self._flush_logs = flush_logs
+        self.firing: Callable[[str], Awaitable[Invocation | None]] = _no_firing  # of an event's record, from what is on disk
 
     async def get(self, action: GetInvocation) -> Invocation:
         """The call as it stands now. Raises NotFound, also for a call of another namespace."""
@@ -68,6 +69,8 @@ class History:
         if entry is not None and entry.namespace != action.namespace:
             entry = None
         record = await self._recorder.get(action.id)
+        if record is None and entry is None:
+            record = await self.firing(action.id)
         if record is not None and record.namespace != action.namespace:
             record = None
         if entry is not None and (entry.open or record is None):
@@ -162,6 +165,10 @@ class History:
             info for info in self._pool.infos() if info.namespace == action.namespace and action.function in ("", info.function)
         ]
         return Page(items=tuple(sorted(found, key=lambda info: (info.function, info.created))))
+
+
+async def _no_firing(_: str) -> None:
+    return None
 
 
 def running(call: Call) -> Invocation:

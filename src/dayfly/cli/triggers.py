@@ -97,6 +97,7 @@ def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--reply", metavar="BROKER", help="Gets the events that functions answer with.")
 @click.option("--shape", default="", metavar="NAME", help="How events become the input: cloudevents or data.")
 @click.option("--paused", is_flag=True, help="Deliver nothing yet.")
+@click.option("--skip-while-paused", is_flag=True, help="While it is paused, events pass it by rather than wait.")
 @output_option
 @connected
 def create(session: Session, /, name: str, output: str, **given: Any) -> None:
@@ -141,6 +142,7 @@ def _trigger(given: dict[str, Any]) -> dict[str, Any]:
         "filters": filters,
         "delivery": delivery,
         "paused": given["paused"],
+        "while_paused": "skip" if given["skip_while_paused"] else "wait",
     }
     if given["queue"]:
         body["source"] = {"kind": "queue", "settings": {"queue": given["queue"]}}
@@ -289,10 +291,11 @@ def broker() -> None:
 @click.option("--keep", type=float, default=86400.0, metavar="SECONDS", help="How long events are kept.")
 @click.option("--keep-bytes", type=int, default=1 << 30, metavar="BYTES", help="How much of them is kept.")
 @click.option("--dedup", type=float, default=600.0, metavar="SECONDS", help="An id of one source counts once in this time.")
+@click.option("--records", is_flag=True, help="Each event leaves a record: dayfly invocations broker:NAME.")
 @connected
-def create_broker(session: Session, name: str, keep: float, keep_bytes: int, dedup: float) -> None:
+def create_broker(session: Session, name: str, keep: float, keep_bytes: int, dedup: float, records: bool) -> None:
     """Create or change a broker."""
-    body = {"retention_s": keep, "retention_bytes": keep_bytes, "dedup_s": dedup}
+    body = {"retention_s": keep, "retention_bytes": keep_bytes, "dedup_s": dedup, "records": records}
     session.client.request("PUT", session.path("brokers", name), send=body)
     note(f"{name}: publish to it with --broker {name}")
 
@@ -310,6 +313,7 @@ def list_brokers(session: Session, output: str) -> None:
             ("KEEPS", lambda b: f"{b['retention_s']:.0f} s"),
             ("AT MOST", lambda b: f"{b['retention_bytes'] >> 20} MiB"),
             ("DEDUP", lambda b: f"{b['dedup_s']:.0f} s"),
+            ("RECORDS", lambda b: "yes" if b["records"] else "no"),
         ),
     )
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
+
+import msgspec
 
 from .. import actions as a
 from ..clock import Clock
 from ..errors import BadInput, NotFound, Throttled, TooLarge
-from ..model.event import Event, EventType, Recorded
-from ..store.port import Row, Statement, Store
+from ..model.call import Invocation, Mode, Status, Timings
+from ..model.event import Event, EventType, Recorded, Scheduled
+from ..store.port import Effect, Row, Statement, Store
 from .catalog import Catalog
 from .cloudevents import BATCH_LIMIT, check
 from .items import Plan, decode_event
@@ -28,8 +31,12 @@ TYPES: Final = 1000  # of one broker that are remembered
 FOLLOWERS: Final = 64
 BEHIND: Final = 1000  # events a follower may be behind before it misses some
 BITE: Final = 1000  # events looked at in one go by retention
+FIRING: Final = "broker:"  # before a broker's name, in the place of a function's
+FIRING_BYTES: Final = 1 << 20  # of an event's data, beyond which a record is without it
+COLUMNS: Final = ("seq", "namespace", "channel", "received", "body", "deliveries", "record")
 SOURCE_RETENTION: Final = (86400.0, 256 << 20)  # seconds and bytes, of events that came from the source of a trigger
 
+decode_deliveries = msgspec.json.Decoder(list[tuple[str, str]]).decode
 log = logging.getLogger("dayfly.events")
 
 
@@ -46,6 +53,8 @@ class Brokers:
         self._followers: list[tuple[str, str, str, asyncio.Queue[Recorded | None]]] = []  # namespace, channel, type
         self._stored = 0  # bytes of events, about; made exact by `tidy`
         self.accepted = 0  # events, for a metric
+        self.keep: Callable[[Invocation], None] = lambda _: None  # of brokers with `records`
+        queue.watchers.append(self._written)
 
     async def open(self) -> None:
         [(self._router.last_seq,)] = await self._store.fetch("events_last")
@@ -57,12 +66,7 @@ class Brokers:
         waits."""
         self._check(action.events)
         self._admit(action.events)
-        plans = [self._router.accept(action.namespace, action.broker, event) for event in action.events]
-        published = await self._write(plans)
-        for event, outcome in zip(action.events, published, strict=True):
-            if not outcome.duplicate:
-                self._seen(action.namespace, action.broker, event)
-        return published
+        return await self._write([self._router.accept(action.namespace, action.broker, event) for event in action.events])
 
     async def fire(self, action: a.FireTrigger) -> tuple[a.Published, ...]:
         self._check(action.events)
@@ -110,23 +114,35 @@ class Brokers:
             if event.data is not None and len(event.data) > MAX_EVENT:
                 raise TooLarge(f"The data of the event {event.id[:100]!r} is larger than {MAX_EVENT} bytes.", limit=MAX_EVENT)
 
-    async def _write(self, plans: list[tuple[Plan, a.Published]], also: Sequence[Statement] = ()) -> tuple[a.Published, ...]:
-        statements: list[Statement] = []
-        at: list[int] = []  # of each event, the statement that tells whether it was new
-        for plan, _ in plans:
-            statements += plan.statements
-            at.append(len(statements) - 1)
-        effects = await self._queue.put([*statements, *also], [item for plan, _ in plans for item in plan.items])
-        published = []
-        for (_, outcome), index in zip(plans, at, strict=True):
-            new = effects[index].written > 0
-            published.append(outcome if new else a.Published(id=outcome.id, duplicate=True))
-            if new:
-                self.accepted += 1
-                row = statements[index][1]
-                assert isinstance(row, dict)
+    async def _write(self, plans: list[Plan], also: Sequence[Statement] = ()) -> tuple[a.Published, ...]:
+        whole = Plan()
+        for plan in plans:
+            whole.add(plan)
+        effects = await self._queue.put([*whole.statements, *also], whole.items)
+        self._written(whole, effects)
+        return tuple(
+            event.outcome if effects[event.at].written else a.Published(id=event.event.id, duplicate=True)
+            for event in whole.events
+        )
+
+    def _written(self, plan: Plan, effects: Sequence[Effect]) -> None:
+        """Events are on disk, or were there already."""
+        for at, row, event, outcome in plan.events:
+            if not effects[at].written:
+                continue
+            self.accepted += 1
+            channel = str(row["channel"])
+            if channel.startswith("b:"):
+                self._seen(str(row["namespace"]), channel[2:], event)
+            if self._followers:
                 self._tell(row)
-        return tuple(published)
+            if outcome.record:
+                self.keep(firing(recorded(tuple(row[name] for name in COLUMNS))))
+
+    async def record(self, identifier: str) -> Invocation | None:
+        """The record that an event has left, made again of what is on disk."""
+        rows = await self._store.fetch("event_of_record", record=identifier)
+        return firing(recorded(rows[0])) if rows else None
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -199,7 +215,7 @@ class Brokers:
         for namespace, channel, type_, line in self._followers:
             mine = namespace == row["namespace"] and channel in ("", row["channel"]) and type_ in ("", row["type"])
             if mine and not line.full():
-                line.put_nowait(recorded((row["seq"], row["namespace"], row["channel"], row["received"], row["body"])))
+                line.put_nowait(recorded(tuple(row[name] for name in COLUMNS)))
 
     # --- types ------------------------------------------------------------------------------------------------------
 
@@ -262,8 +278,8 @@ class Brokers:
 
 
 def recorded(row: Row) -> Recorded:
-    """An event as it stands in the store: seq, namespace, channel, received, body."""
-    seq, namespace, channel, received, body = row
+    """An event as it stands in the store."""
+    seq, namespace, channel, received, body, deliveries, record = row
     return Recorded(
         seq=seq,
         namespace=namespace,
@@ -271,6 +287,35 @@ def recorded(row: Row) -> Recorded:
         trigger=channel[2:] if channel.startswith("t:") else "",
         received=received,
         event=decode_event(body),
+        deliveries=tuple(Scheduled(trigger=trigger, id=id) for trigger, id in decode_deliveries(deliveries or b"[]")),
+        record=record,
+    )
+
+
+def firing(recorded: Recorded) -> Invocation:
+    """The record that an event leaves among the invocations: see actions.PublishEvents."""
+    event = recorded.event
+    note = {
+        "broker": recorded.broker,
+        "event": {"id": event.id, "source": event.source, "type": event.type},
+        "deliveries": recorded.deliveries,
+    }
+    data = event.data or b""
+    return Invocation(
+        id=recorded.record,
+        namespace=recorded.namespace,
+        function=FIRING + recorded.broker,
+        revision=0,
+        mode=Mode.EVENT,
+        status=Status.OK,
+        cold=False,
+        started=recorded.received,
+        timings=Timings(),
+        billed_ms=0,
+        memory_mb=0,
+        cause=event.id,
+        answer=data.decode("utf-8", "replace") if len(data) <= FIRING_BYTES else "",
+        note=msgspec.json.encode(note).decode(),
     )
 
 

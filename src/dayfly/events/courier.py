@@ -303,8 +303,7 @@ class Courier:
         try:
             for event in answered(answer):
                 round_trip = replace(event, extensions=event.extensions | {"dayflyhops": cause.hops})
-                accepted, _ = self._router.accept(namespace, policy.reply, hop(round_trip))
-                plan.add(written(accepted))
+                plan.add(written(self._router.accept(namespace, policy.reply, hop(round_trip))))
         except DayflyError as error:
             log.warning("%s: an answer to the event %s is not published: %s", namespace, cause.id, error)
         return plan

@@ -303,7 +303,7 @@ class Delivery:
             if item.key:  # the next of its key may go
                 self._lanes.hint(lane.key, now)
             if outcome.follows is not None:
-                self._queue.announce(outcome.follows.items)
+                self._queue.follows(outcome.follows, effects[len(effects) - len(outcome.follows.statements) :])
         if self._on_end is not None:
             self._on_end(sub, outcome)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from ..actions import Invoke
+from ..actions import Invoke, Published
 from ..model.call import Result
 from ..model.delivery import Destination
 from ..model.event import Event
@@ -99,16 +99,27 @@ class Item(NamedTuple):
     body: bytes  # the call, the message, the post, or the event
 
 
-class Plan:
-    """What is written in one transaction, and the items that it puts into lanes."""
+class Accepted(NamedTuple):
+    """An event in a plan. The statement of that index tells whether it was new."""
 
-    __slots__ = ("items", "statements")
+    at: int
+    row: dict[str, object]
+    event: Event
+    outcome: Published
+
+
+class Plan:
+    """What is written in one transaction, the events among it, and the items that it puts into lanes."""
+
+    __slots__ = ("events", "items", "statements")
 
     def __init__(self, statements: Iterable[Statement] = (), items: Iterable[New] = ()) -> None:
         self.statements = list(statements)
         self.items = list(items)
+        self.events: list[Accepted] = []
 
     def add(self, other: Plan) -> None:
+        self.events += [event._replace(at=event.at + len(self.statements)) for event in other.events]
         self.statements += other.statements
         self.items += other.items
 

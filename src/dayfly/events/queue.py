@@ -11,7 +11,7 @@ A cancelled item gets a new lease epoch, so whatever a delivery under way still 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -24,7 +24,7 @@ from ..model.call import Invocation, Mode, Result, Status, Timings
 from ..model.delivery import Condition
 from ..model.ids import id_time, new_id
 from ..store.port import Effect, Row, Statement, Store
-from .items import Item, New, decode_call, decode_result, encode, function_lane, puts
+from .items import Item, New, Plan, decode_call, decode_result, encode, function_lane, puts
 from .lanes import Lane
 from .retry import State
 
@@ -128,6 +128,9 @@ class AsyncQueue:
         self.lags: dict[tuple[str, str], tuple[int, float]] = {}  # (namespace, lane) -> items that wait, first due; by `tidy`
         self.waiting = 0  # items, as `tidy` counted them last: for a metric
         self._worker: Worker | None = None
+        self.watchers: list[
+            Callable[[Plan, Sequence[Effect]], None]
+        ] = []  # told of what follows from an end, once it is on disk
 
     def attach(self, worker: Worker) -> None:
         self._worker = worker
@@ -226,6 +229,12 @@ class AsyncQueue:
         if self._worker is not None:
             for item in items:
                 self._worker.arrived(item.namespace, item.lane, item.due, len(item.body))
+
+    def follows(self, plan: Plan, effects: Sequence[Effect]) -> None:
+        """What follows from the end of an item is on disk; the effects are those of the plan's statements."""
+        self.announce(plan.items)
+        for watch in self.watchers:
+            watch(plan, effects)
 
     def _begin(self, lane: Lane, item: Item | None) -> None:
         assert self._worker is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from .. import actions as a
@@ -17,10 +18,10 @@ from ..model.delivery import Condition
 from ..model.event import Event
 from ..model.ids import new_id
 from ..model.trigger import Message, Queue, QueueStats, Received
-from ..store.port import Statement, Store
+from ..store.port import Effect, Statement, Store
 from .catalog import Catalog
 from .courier import as_event
-from .items import RECEIVER, Item, New, decode_message, encode, queue_lane
+from .items import RECEIVER, Item, New, Plan, decode_message, encode, queue_lane
 from .queue import AsyncQueue
 from .routing import Router
 
@@ -41,6 +42,7 @@ class Queues:
         self._catalog: Catalog = router.catalog
         self._clock = clock
         self._waiting: dict[tuple[str, str], set[asyncio.Event]] = {}  # receivers, by lane
+        queue.watchers.append(self._followed)
 
     async def send(self, action: a.SendMessages) -> tuple[str, ...]:
         queue = self._catalog.queue(action.namespace, action.name)
@@ -152,16 +154,13 @@ class Queues:
                 },
             )
         ]
-        items: list[New] = []
+        plan = Plan()
         if queue.dead_letter is not None:
             event = self._event(queue, item)
             plan = self._router.to(queue.namespace, queue.dead_letter, event, cause=item.id)
-            statements += plan.statements
-            items = plan.items
-        await self._store.commit(*statements, fenced=True)
-        self._queue.announce(items)
-        for new in items:
-            self.wake(new.namespace, new.lane)
+        effects = await self._store.commit(*statements, *plan.statements, fenced=True)
+        if effects[0].written:
+            self._queue.follows(plan, effects[1:])
 
     def _event(self, queue: Queue, item: Item) -> Event:
         return as_event(decode_message(item.body), item.id, queue.namespace, queue.name, item.created)
@@ -217,6 +216,10 @@ class Queues:
             dead=counts.dead,
             oldest=counts.oldest,
         )
+
+    def _followed(self, plan: Plan, _: Sequence[Effect]) -> None:
+        for item in plan.items:
+            self.wake(item.namespace, item.lane)
 
     def wake(self, namespace: str, lane: str) -> None:
         """There may be something for receivers that wait at this lane."""

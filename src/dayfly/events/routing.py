@@ -5,9 +5,10 @@ So an event and its deliveries, or the end of a delivery and what follows from i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from ..actions import Invoke, Published, Scheduled
@@ -20,10 +21,12 @@ from ..model.function import Flavour
 from ..model.ids import new_id
 from ..model.trigger import Message, Trigger
 from .catalog import Catalog
-from .items import New, Plan, Post, encode, function_lane, host_lane, puts, queue_lane, trigger_lane
+from .items import Accepted, New, Plan, Post, encode, function_lane, host_lane, puts, queue_lane, trigger_lane
 from .shapes import SHAPES
 
 MAX_HOPS: Final = 16  # answers and transfers that an event may come through
+
+encode_deliveries = msgspec.json.Encoder().encode
 
 
 class Router:
@@ -44,46 +47,59 @@ class Router:
 
     # --- accepting --------------------------------------------------------------------------------------------------
 
-    def accept(self, namespace: str, broker: str, event: Event) -> tuple[Plan, Published]:
+    def accept(self, namespace: str, broker: str, event: Event) -> Plan:
         """An event for a broker and its deliveries. Raises NotFound for a broker that does not exist."""
         settings = self.catalog.broker(namespace, broker)
-        once = f"{event.source}\n{event.id}" if settings.dedup_s else None
-        channel = "b:" + broker
-        plan, seq, body = self._event(namespace, channel, event, once, settings.dedup_s)
-        deliveries = [self.deliver(trigger, event, seq, body) for trigger in self.catalog.matching(namespace, broker, event)]
-        plan.items += deliveries
-        scheduled = tuple(Scheduled(trigger=item.lane[2:], id=item.id) for item in deliveries)
-        return plan, Published(id=event.id, deliveries=scheduled)
+        triggers = self.catalog.matching(namespace, broker, event)
+        return self._event(namespace, "b:" + broker, event, triggers, once_s=settings.dedup_s, records=settings.records)
 
-    def fire(self, trigger: Trigger, event: Event) -> tuple[Plan, Published]:
+    def fire(self, trigger: Trigger, event: Event) -> Plan:
         """An event for one trigger."""
-        plan, seq, body = self._event(trigger.namespace, trigger_lane(trigger.name), event, None, 0.0)
-        item = self.deliver(trigger, event, seq, body)
-        plan.items.append(item)
-        return plan, Published(id=event.id, deliveries=(Scheduled(trigger=trigger.name, id=item.id),))
+        return self._event(trigger.namespace, trigger_lane(trigger.name), event, [trigger])
 
-    def _event(self, namespace: str, channel: str, event: Event, once: str | None, window: float) -> tuple[Plan, int, bytes]:
+    def _event(
+        self,
+        namespace: str,
+        channel: str,
+        event: Event,
+        triggers: Iterable[Trigger],
+        *,
+        once_s: float = 0.0,
+        records: bool = False,
+    ) -> Plan:
         try:
             body = encode(event)
         except UnicodeEncodeError as error:
             raise BadInput(f"The event holds text that is not Unicode: {error}.") from None
         now = self.clock.now()
         self.last_seq += 1
-        row = {
+        plan = Plan()
+        scheduled = []
+        for trigger in triggers:
+            identifier = ""
+            if not (trigger.skips and trigger.broker):
+                item = self.deliver(trigger, event, self.last_seq, body)
+                plan.items.append(item)
+                identifier = item.id
+            scheduled.append(Scheduled(trigger=trigger.name, id=identifier))
+        outcome = Published(id=event.id, deliveries=tuple(scheduled), record=new_id() if records else "")
+        row: dict[str, object] = {
             "seq": self.last_seq,
             "namespace": namespace,
             "channel": channel,
             "id": event.id,
             "type": event.type,
             "received": now,
-            "once": once,
+            "once": f"{event.source}\n{event.id}" if once_s else None,
             "body": body,
+            "deliveries": encode_deliveries([(one.trigger, one.id) for one in scheduled]) if scheduled else b"",
+            "record": outcome.record,
         }
-        plan = Plan()
-        if once is not None:
-            plan.statements.append(("event_forget_once", row | {"expired": now - window}))
+        if once_s:
+            plan.statements.append(("event_forget_once", row | {"expired": now - once_s}))
+        plan.events.append(Accepted(len(plan.statements), row, event, outcome))
         plan.statements.append(("event_put", row))
-        return plan, self.last_seq, body
+        return plan
 
     def deliver(self, trigger: Trigger, event: Event, seq: int, body: bytes) -> New:
         """The delivery of an event that is (being) written."""
@@ -108,8 +124,7 @@ class Router:
         now = self.clock.now()
         identifier = new_id()
         if to.kind in ("broker", "topic"):
-            plan, _ = self.accept(namespace, to.name, hop(event))
-            return written(plan)
+            return written(self.accept(namespace, to.name, hop(event)))
         delivered = Delivered(id=identifier, event=event, sent=now)
         if to.kind == "function":
             made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)

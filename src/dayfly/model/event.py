@@ -59,6 +59,14 @@ def valid_attribute(name: str) -> bool:
     return _ATTRIBUTE.match(name) is not None and name not in CORE and name != "data"
 
 
+class Scheduled(Struct, frozen=True, kw_only=True):
+    """A delivery that is on disk. Where a trigger delivers one by one, `id` is also the id of the invocation. Empty: the trigger was
+    paused, and such that events pass it by."""
+
+    trigger: str
+    id: str
+
+
 class Recorded(Struct, frozen=True, kw_only=True):
     """An event as it was accepted."""
 
@@ -68,6 +76,8 @@ class Recorded(Struct, frozen=True, kw_only=True):
     trigger: str  # empty: it was published to a broker
     received: float  # seconds since the epoch
     event: Event
+    deliveries: tuple[Scheduled, ...] = ()  # as they were scheduled then
+    record: str = ""  # id of the invocation record that it left, if its broker keeps such
 
 
 class EventType(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
@@ -20,9 +21,17 @@ class Broker(Struct, frozen=True, kw_only=True):
     retention_s: Annotated[float, Meta(gt=0, le=366 * DAY)] = DAY
     retention_bytes: Annotated[int, Meta(gt=0, le=1 << 50)] = 1 << 30
     dedup_s: Annotated[float, Meta(ge=0, le=366 * DAY, description="an id of one source counts once in this time")] = 600.0
+    records: bool = False  # each event leaves an invocation record of its own, with its deliveries
     labels: dict[str, str] = field(default_factory=dict)
     created: float = 0.0
     updated: float = 0.0
+
+
+class WhilePaused(enum.StrEnum):
+    """What a broker's events do with a trigger that is paused."""
+
+    WAIT = "wait"  # for it to be resumed
+    SKIP = "skip"  # pass it by
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,10 +52,16 @@ class Trigger(Struct, frozen=True, kw_only=True):
     filters: tuple[dict[str, Any], ...] = ()  # all must hold; see events/filters
     delivery: Policy = Policy()
     paused: bool = False
+    while_paused: WhilePaused = WhilePaused.WAIT
     labels: dict[str, str] = field(default_factory=dict)
     description: str = ""
     created: float = 0.0
     updated: float = 0.0
+
+    @property
+    def skips(self) -> bool:
+        """Whether events of its broker pass it by, for now."""
+        return self.paused and self.while_paused == WhilePaused.SKIP
 
     @property
     def queue(self) -> str:

@@ -31,8 +31,8 @@ SELECT coalesce(max(seq), 0) FROM events;
 UPDATE events SET once = NULL WHERE namespace = :namespace AND channel = :channel AND once = :once AND received <= :expired;
 
 -- name: event_put
-INSERT INTO events (seq, namespace, channel, id, type, received, once, body)
-VALUES (:seq, :namespace, :channel, :id, :type, :received, :once, :body)
+INSERT INTO events (seq, namespace, channel, id, type, received, once, body, deliveries, record)
+VALUES (:seq, :namespace, :channel, :id, :type, :received, :once, :body, :deliveries, :record)
 ON CONFLICT (namespace, channel, once) WHERE once IS NOT NULL DO NOTHING;
 
 -- name: event_type_put
@@ -46,18 +46,21 @@ SELECT broker, type, source, dataschema, first, last, count FROM event_types
 WHERE namespace = :namespace AND (:broker = '' OR broker = :broker) ORDER BY broker, type;
 
 -- name: events_by_id
-SELECT seq, namespace, channel, received, body FROM events WHERE namespace = :namespace AND id = :id ORDER BY seq DESC;
+SELECT seq, namespace, channel, received, body, deliveries, record FROM events WHERE namespace = :namespace AND id = :id ORDER BY seq DESC;
 
 -- name: event_at
-SELECT seq, namespace, channel, received, body FROM events WHERE seq = :seq;
+SELECT seq, namespace, channel, received, body, deliveries, record FROM events WHERE seq = :seq;
+
+-- name: event_of_record
+SELECT seq, namespace, channel, received, body, deliveries, record FROM events WHERE record = :record AND record <> '';
 
 -- name: events_newest
-SELECT seq, namespace, channel, received, body FROM events
+SELECT seq, namespace, channel, received, body, deliveries, record FROM events
 WHERE namespace = :namespace AND (:channel = '' OR channel = :channel) AND (:type = '' OR type = :type)
 AND seq < :before AND received >= :since ORDER BY seq DESC LIMIT :limit;
 
 -- name: events_after
-SELECT seq, namespace, channel, received, body FROM events
+SELECT seq, namespace, channel, received, body, deliveries, record FROM events
 WHERE namespace = :namespace AND (:channel = '' OR channel = :channel) AND (:type = '' OR type = :type)
 AND seq > :after AND received >= :since ORDER BY seq LIMIT :limit;
 
