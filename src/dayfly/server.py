@@ -59,6 +59,7 @@ from .events.queue import AsyncQueue
 from .events.retry import End, of_profile
 from .events.subscription import Subscription
 from .gateway import tls
+from .gateway.connections import Connections
 from .gateway.edge import Edge
 from .gateway.listener import Listener
 from .gateway.wide import WideLane
@@ -104,6 +105,7 @@ log = logging.getLogger("dayfly")
 
 PRIORITY = -10  # of the event loop, where it may: a function that takes all the processor it can get must not delay all answers
 TIDY_EVERY = 1800.0  # seconds
+FUNCTIONS_SHARE = 0.1  # of the connections that the edge takes: for functions that call the platform, besides
 
 
 class Server:
@@ -350,8 +352,9 @@ class Server:
         app = self._app(gate)
         mounted = {mount.listener for mount in self._mounts}
         spare = {name: port for name, port in settings.spare_listeners.items() if name in mounted}
+        connections = Connections(settings.edge)
         for name, port in ({"": settings.port} | spare | settings.listeners).items():
-            edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name)
+            edge = Edge(self._mounts, self._admission, gate, settings.edge, self.platform.perform, name, connections)
             try:
                 listener = Listener(
                     edge, WideLane(edge, app), settings.host, port, grace_s=settings.shutdown_grace_s, tls=certificate
@@ -383,7 +386,8 @@ class Server:
         if before is not None:
             await before.close()
         gate = Gate(self.keyring, login=True)
-        edge = Edge(self._mounts, self._admission, gate, self.settings.edge, self.platform.perform, FUNCTIONS)
+        connections = Connections(self.settings.edge, share=FUNCTIONS_SHARE)
+        edge = Edge(self._mounts, self._admission, gate, self.settings.edge, self.platform.perform, FUNCTIONS, connections)
         app = self._app(gate)
         grace_s = self.settings.shutdown_grace_s
         host, port = listening.getsockname()

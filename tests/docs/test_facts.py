@@ -190,7 +190,7 @@ def test_limits() -> None:
         "headers of an answer": "64 KiB and 200",
         "time to send the head; between two pieces of a body": f"{edge.head_timeout_s:g} s; {edge.body_timeout_s:g} s",
         "connection without a request": f"{edge.idle_timeout_s:g} s",
-        "connections; requests in a row on one without waiting": f"{edge.connections:,}; {edge.pipelined}",
+        "connections, from one address; requests in a row on one without waiting": f"{edge.connections:,}, {edge.peer_connections:,}; {edge.pipelined}",
         "calls that wait for an instance": f"{pool.queue_per_function:,} a revision, {pool.queue_timeout_s:g} s each",
         "instances of a function; of all": f"{config.max_instances}; {pool.instances:,}",
         "delay of an asynchronous call": "15 days",

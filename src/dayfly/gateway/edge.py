@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ from ..dialects.routing import Router
 from ..errors import DayflyError, MethodNotAllowed
 from ..model.call import Result
 from ..model.identity import Identity
+from .connections import Connections
 from .limits import EdgeLimits
 
 
@@ -122,7 +123,9 @@ class Edge:
         limits: EdgeLimits,
         perform: Callable[[object, Identity], Awaitable[object]],
         listener: str = "",
+        connections: Connections | None = None,
     ) -> None:
+        """`connections`: shared with other listeners."""
         self.dispatch = dispatch
         self.authenticate = gate.authenticate
         self.asks_login = gate.asks_login
@@ -139,9 +142,7 @@ class Edge:
         mine.sort(key=lambda pair: (not pair[0].hosts, -len(pair[0].prefix)))
         self._mounts = mine
         self._found: dict[tuple[str, str, str], Match] = {}
-        self.idle: list[
-            tuple[float, Any]
-        ] = []  # connections that were idle at the last look, the longest one last; with since when
+        self.connections = connections or Connections(limits)
         self.collected = 0  # bytes of bodies that are being collected
 
     def find(self, method: str, host: str, path: str) -> Match | None:

@@ -17,5 +17,7 @@ class EdgeLimits(Struct, frozen=True, kw_only=True):
     body_rate: int = 128  # bytes a second that a body must come with, over all after the first `body_timeout_s`; 0: any
     write_timeout_s: float = 60.0  # a client that takes nothing of its answer
     idle_timeout_s: float = 75.0  # a kept-alive connection without a request
-    connections: int = 20_000  # of a listener; nearly full, it lets go of those that are idle for longest
+    handshake_timeout_s: float = 10.0  # TLS
+    connections: int = 20_000  # of all listeners; nearly full, they let go of those that are idle for longest
+    peer_connections: int = 5_000  # of them from one address (IPv6: from one network of 64 bits)
     pipelined: int = 16  # requests of one connection that wait for their turn

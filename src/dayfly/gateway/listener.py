@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from ..errors import Conflict
+from .accept import Acceptor
 from .edge import Edge
 from .protocol import EdgeProtocol
 
@@ -20,15 +22,25 @@ BACKLOG = 4096
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers; once a second it looks for clients that are too slow."""
+    """uvicorn's server without its signal handlers and with our own way to accept; once a second it looks for clients that are too slow."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, protocol: type[EdgeProtocol], acceptor: Acceptor) -> None:
         super().__init__(config)
+        self.protocol = protocol
+        self.acceptor = acceptor
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        self.acceptor.open(self._protocol)
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.acceptor.close()
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> EdgeProtocol:
+        return self.protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,8 +52,7 @@ class _Server(uvicorn.Server):
             connections = [one for one in self.server_state.connections if isinstance(one, EdgeProtocol)]
             for connection in connections:
                 connection.check_pace(now)
-            if connections:
-                connections[0].look_around(connections)
+            self.protocol.edge.connections.look(now)
         return await super().on_tick(counter)
 
 
@@ -66,28 +77,30 @@ class Listener:
         self._socket = listening or _bind(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
+        protocol = type("EdgeProtocolOfListener", (EdgeProtocol,), {"edge": edge})
         config = uvicorn.Config(
             app,
-            http=type("EdgeProtocolOfListener", (EdgeProtocol,), {"edge": edge}),
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             log_level=logging.ERROR,  # it would write a line for each bad request
             access_log=False,
             server_header=False,
-            backlog=BACKLOG,
             timeout_keep_alive=int(edge.limits.idle_timeout_s),
             timeout_graceful_shutdown=int(grace_s) or 1,
-            ssl_certfile=tls[0] if tls else None,
-            ssl_keyfile=tls[1] if tls else None,
         )
-        self._server = _Server(config)
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+        self._server = _Server(config, protocol, Acceptor(self._socket, edge, context))
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Accept connections from now on."""
         await self._server.on_tick(0)
-        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
+        self._task = asyncio.ensure_future(self._server.serve())
         await self._server.listening.wait()
 
     async def close(self) -> None:

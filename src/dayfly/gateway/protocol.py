@@ -19,12 +19,11 @@ from typing import Any, ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..dialects.hook import Head, Reply
-from ..errors import BadInput, DayflyError, TooLarge, Unavailable
+from ..errors import BadInput, DayflyError, TooLarge
 from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
 LINGER: Final = 2.0  # seconds
-ROOM: Final = 0.95  # of the connections a listener takes: beyond, each new one ends an idle one
 KNOWN_LIMIT: Final = 4096  # bytes of a head that is remembered
 
 
@@ -57,7 +56,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.gone = False
+        self.opened = self.gone = False
+        self.peer = ""  # as whose it counts
         self._exchanges: deque[Exchange] = deque()  # in order of arrival; the first is the one that writes
         self._receiving: Exchange | None = None
         self._wide = False  # the request being received is on the wide lane
@@ -89,31 +89,21 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.opened = True
         self._since = self.loop.time()
-        limits = self.edge.limits
-        if (
-            len(self.connections) > limits.connections * ROOM
-            and not self._make_room()
-            and len(self.connections) > limits.connections
-        ):
-            self._refuse(Unavailable("too many connections", hint="Try again later.", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
+        self.edge.connections.leave(self.peer, self)
         super().connection_lost(exc)
         for exchange in self._exchanges:
             exchange.client_gone()
         self._exchanges.clear()
 
-    def _make_room(self) -> bool:
-        """End the connection that has been idle for longest, as far as `look_around` has seen; False if there is none."""
-        idle = self.edge.idle
-        while idle:
-            since, connection = idle.pop()
-            if connection._since == since and not connection.gone and connection._quiet():
-                connection.transport.abort()
-                return True
-        return False
+    @property
+    def idle_since(self) -> float | None:
+        """Loop time since when it waits for a request; None while anything is under way on it."""
+        return self._since if self.opened and not self.gone and self._quiet() else None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -209,14 +199,6 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._refuse(_Slow("the head of the request did not come in time", hint="Send it faster."))
         elif not busy and waited > limits.idle_timeout_s:
             self.transport.close()
-
-    def look_around(self, connections: list[EdgeProtocol]) -> None:
-        """If the listener is nearly full: find out which connections can go, the longest idle last."""
-        edge = self.edge
-        if len(connections) > edge.limits.connections * ROOM * 0.9:
-            edge.idle = sorted(((one._since, one) for one in connections if one._quiet()), key=lambda it: -it[0])
-        elif edge.idle:
-            edge.idle = []
 
     # --- parser --------------------------------------------------------------------------------------------------------
 
