@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -136,24 +137,23 @@ def test_compiled_programs_work_inside(compiler: str, tmp_path: Path) -> None:
 # An ordinary user ------------------------------------------------------------------------------------------------------------------
 
 
-def as_nobody(code: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
     """The same jail, begun by a user without any privilege."""
     system = "/usr/bin/python3"
     if not os.path.exists(system):
         pytest.skip("needs a Python that any user may run")
-    runtime = folder / "runtime"
-    shutil.copytree(RUNTIME, runtime, ignore=shutil.ignore_patterns("__pycache__"))
-    jailer = folder / "jailer.py"
-    shutil.copy(JAILER, jailer)
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o755)
     become = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-    return jailed(code, python=system, prefix=become, runtime=runtime, jailer=jailer, **options)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory(prefix="dayfly-") as name:  # pytest's own folders are for one user alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(RUNTIME, folder / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(JAILER, folder / "jailer.py")
+        return jailed(code, python=system, prefix=become, runtime=folder / "runtime", jailer=folder / "jailer.py")
 
 
 @needs_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv to become an ordinary user")
-def test_an_ordinary_user_gets_the_same_jail(tmp_path: Path) -> None:
+def test_an_ordinary_user_gets_the_same_jail() -> None:
     code = """
     import socket
     print(os.getpid(), sorted(name for name in os.listdir("/proc") if name.isdigit()), os.listdir("/tmp"))
@@ -161,7 +161,7 @@ def test_an_ordinary_user_gets_the_same_jail(tmp_path: Path) -> None:
     print(attempt(open, "/x", "w"), attempt(socket.sethostname, "x"), os.path.exists("/etc/shadow"))
     print(attempt(socket.create_connection, ("169.254.169.254", 80)))
     """
-    result = as_nobody(code, tmp_path)
+    result = as_nobody(code)
     if "unshare(0x10000000)" in result.stderr:
         pytest.skip("this machine forbids user namespaces to ordinary users")
     assert result.stdout.splitlines() == [
@@ -175,9 +175,9 @@ def test_an_ordinary_user_gets_the_same_jail(tmp_path: Path) -> None:
 @needs_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv to become an ordinary user")
 @pytest.mark.parametrize(("ending", "status"), [("os._exit(7)", 7), ("os.kill(1, 9); os._exit(0)", 0), ("1 / 0", 1)])
-def test_an_ordinary_users_instance_ends_as_its_code_does(tmp_path: Path, ending: str, status: int) -> None:
+def test_an_ordinary_users_instance_ends_as_its_code_does(ending: str, status: int) -> None:
     """The guardian in between passes on how process 1 ended; process 1 cannot kill itself, the kernel shields it."""
-    result = as_nobody(ending, tmp_path)
+    result = as_nobody(ending)
     if "unshare(0x10000000)" in result.stderr:
         pytest.skip("this machine forbids user namespaces to ordinary users")
     assert result.returncode == status, result.stderr
