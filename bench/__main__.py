@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = Run(
         quick=chosen.quick,
         rounds=chosen.rounds or (1 if chosen.quick else 3),
-        seconds=chosen.seconds or (1.0 if chosen.quick else 4.0),
+        seconds=chosen.seconds or (0.25 if chosen.quick else 4.0),
     )
     facts = machine.facts() | {
         "time": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),

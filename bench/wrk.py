@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,19 +53,24 @@ def run(url: str, *, connections: int, seconds: float, body: bytes, headers: Map
         script = Path(folder, "load.lua")
         setting = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in lines.items())
         script.write_text(_SCRIPT.format(body=json.dumps(str(payload)), headers=setting))
-        for whole in (max(1, round(seconds)), 20):  # wrk takes whole seconds
-            load = _run(url, connections, whole, script)
+        for limit in (seconds, 20.0):
+            load = _run(url, connections, limit, script)
             if load.count:
                 return load
     raise RuntimeError(f"{url} answers nothing")
 
 
-def _run(url: str, connections: int, seconds: int, script: Path) -> Load:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [line for line in done.stdout.splitlines() if line.startswith("@")]
+def _run(url: str, connections: int, seconds: float, script: Path) -> Load:
+    whole = math.ceil(seconds)  # which wrk takes; less than one ends as by ^C, with a summary all the same
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "30s", "-s", str(script), url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        if seconds < 1:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+        out, errors = process.communicate()
+    found = [line for line in out.splitlines() if line.startswith("@")]
     if not found:
-        raise RuntimeError(f"wrk failed: {done.stdout[-500:]} {done.stderr[-500:]}")
+        raise RuntimeError(f"wrk failed: {out[-500:]} {errors[-500:]}")
     seen = json.loads(found[-1][1:])
     rate = seen["requests"] / (seen["us"] / 1e6)
     return Load(rate, seen["p50_us"] / 1000, seen["p99_us"] / 1000, seen["requests"], seen["bad"] + seen["lost"])

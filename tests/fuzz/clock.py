@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "1.5"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0.7"))
 ROUND = 300  # examples
 
 
