@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -175,17 +176,19 @@ async def test_alarms_go_off_by_the_platforms_timers(ow: Whisk) -> None:
     assert (await ow.activation(found[-1]["activationId"]))["response"]["result"] == {"zone": "utc", "beat": 1}
     assert (await ask("alarm", "READ"))["result"]["config"] == {"cron": "* * * * * *", "trigger_payload": {"beat": 1}}
     triggers = "/v1/namespaces/guest/triggers"
-    assert len((await ow.site.http.get(triggers)).json()["items"]) == 1
+    fired = (await ow("GET", "/activations?name=clock&docs=true")).json()[-1]
+    assert (json.loads(fired["logs"][0])["rule"], fired["response"]["result"]) == ("guest/on-tick", {"beat": 1})
+
+    async def timers() -> Any:
+        return [one for one in (await ow.site.http.get(triggers)).json()["items"] if one["source"]]
+
+    assert len(await timers()) == 1
     await ask("alarm", "PAUSE")
-    assert (await ow.site.http.get(triggers)).json()["items"] == []
+    assert (await timers())[0]["paused"]
     for kind, more in (("interval", {"minutes": 5}), ("once", {"date": "2100-01-01T00:00:00.000Z"})):
         assert (await ask(kind, "UPDATE", **more))["success"] is True
-        [trigger] = (await ow.site.http.get(triggers)).json()["items"]
-        assert trigger["source"]["kind"] == "timer"
-    await ow("POST", "/rules/on-tick", json={"status": "inactive"})
-    assert (await ow.site.http.get(triggers)).json()["items"] == []
-    await ow("POST", "/rules/on-tick", json={"status": "active"})
-    assert len((await ow.site.http.get(triggers)).json()["items"]) == 1
+        [timer] = await timers()
+        assert (timer["source"]["kind"], timer["paused"]) == ("timer", False)
     await ow("DELETE", "/triggers/clock")
     assert (await ow.site.http.get(triggers)).json()["items"] == []
     shown = (await ow.http.get("/api/v1/namespaces/whisk.system/packages/alarms")).json()

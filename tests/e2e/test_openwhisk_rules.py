@@ -63,10 +63,13 @@ async def test_a_trigger_fires_the_actions_of_its_active_rules(ow: Whisk) -> Non
     assert (await ow("DELETE", "/actions/gone")).status_code == 200
     off = await ow("POST", "/rules/r2", json={"status": "inactive"})
     assert (off.status_code, off.content) == (200, b"")
+    await ow.put("/rules/r4", trigger="/_/t", action="/whisk.system/utils/echo")
     fired = await ow("POST", "/triggers/t", json={"x": 1})
     assert fired.status_code == 202
-    record = await ow.activation(fired.json()["activationId"])
-    assert (record["name"], record["response"]["result"]) == ("t", {"x": 1})
+    record = (await ow("GET", f"/activations/{fired.json()['activationId']}")).json()
+    assert (record["name"], record["response"]["result"]) == ("t", {"x": 1}), "at once"
+    assert "duration" not in record
+    assert [found["activationId"] for found in (await ow("GET", "/activations?name=t")).json()] == [record["activationId"]]
     logs = {entry["rule"]: entry for entry in map(json.loads, record["logs"])}
     assert logs["guest/r2"] == {
         "statusCode": 1, "success": False, "rule": "guest/r2", "action": "guest/two",
@@ -76,11 +79,34 @@ async def test_a_trigger_fires_the_actions_of_its_active_rules(ow: Whisk) -> Non
     called = await ow.activation(logs["guest/r1"]["activationId"])
     assert called["response"]["result"] == {"from_": "trigger", "x": 1}
     assert "cause" not in called
+    assert logs["guest/r1"] == {
+        "statusCode": 0, "success": True, "rule": "guest/r1", "action": "guest/one", "activationId": called["activationId"],
+    }  # fmt: skip
+    elsewhere = await ow.activation(logs["guest/r4"]["activationId"])
+    assert {"key": "path", "value": "whisk.system/utils/echo"} in elsewhere["annotations"]
     shown = (await ow("GET", "/triggers/t")).json()
     assert shown["rules"]["guest/r2"] == {"action": {"path": "guest", "name": "two"}, "status": "inactive"}
     assert (await ow("GET", "/rules/r2")).json()["status"] == "inactive"
     assert (await ow("DELETE", "/rules/r1")).json()["status"] == "inactive"
-    assert set((await ow("GET", "/triggers/t")).json()["rules"]) == {"guest/r2", "guest/r3"}
+    assert set((await ow("GET", "/triggers/t")).json()["rules"]) == {"guest/r2", "guest/r3", "guest/r4"}
+    assert (await ow("DELETE", "/triggers/t")).json()["rules"]["guest/r3"]["status"] == "active"
+    assert (await ow("GET", "/rules/r3")).json()["status"] == "inactive"
+    gone = await ow("POST", "/rules/r3", json={"status": "active"})
+    assert (gone.status_code, gone.json()["error"]) == (404, "Only rules with existing triggers can be activated")
+
+
+async def test_what_a_trigger_has_fired_runs_though_its_rule_is_gone(ow: Whisk) -> None:
+    await ow.action("slow", "import time\ndef main(args):\n    time.sleep(0.2)\n    return {}\n")
+    await ow.put("/triggers/brief")
+    await ow.put("/rules/brief-rule", trigger="/_/brief", action="/_/slow")
+    fired = [(await ow("POST", "/triggers/brief", json={})).json()["activationId"] for _ in range(3)]
+    assert (await ow("DELETE", "/rules/brief-rule")).status_code == 200
+    assert (await ow("POST", "/triggers/brief", json={})).status_code == 204
+    assert (await ow("DELETE", "/triggers/brief")).status_code == 200
+    for identifier in fired:
+        [entry] = map(json.loads, (await ow("GET", f"/activations/{identifier}/logs")).json()["logs"])
+        assert (entry["rule"], "action" in entry) == ("guest/brief-rule", False), "nobody knows any more where it led"
+        assert (await ow.activation(entry["activationId"]))["response"]["success"]
 
 
 async def test_rules_need_what_they_name(ow: Whisk) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from dayfly import actions as a
-from dayfly.model.call import Invocation
-from dayfly.model.delivery import Destination
+from dayfly.errors import NotFound
+from dayfly.model.call import Invocation, Mode
+from dayfly.model.delivery import Delivered, Destination, Input
 from dayfly.model.event import Scheduled
+from dayfly.model.function import Flavour
 from dayfly.model.trigger import Source
-from tests.support.world import CALM, World, event
+from tests.support.world import CALM, F, World, event
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +74,35 @@ async def test_who_is_paused_and_skips_is_passed_by_and_said_so(world: World, re
     await world.idle()
     assert (world.ids("f"), world.ids("g")) == (["1", "2"], ["2"])
     assert [len(msgspec.json.decode(record.note)["deliveries"]) for record in records] == [2, 2]
+
+
+async def test_whom_nobody_gets_leaves_no_record(world: World, records: list[Invocation]) -> None:
+    for name, target in (("t", F), ("u", G)):
+        await world.trigger(name, target, broker="topic", paused=True, while_paused="skip")
+    [published] = await world.publish(event("1"), broker="topic")
+    assert (published.record, records) == ("", [])
+
+
+async def test_a_trigger_can_call_asynchronously_as_a_shape_says(world: World, records: list[Invocation]) -> None:
+    """What is fired belongs to the function then: neither a pause nor the end of the trigger holds it back."""
+
+    def elsewhere(to: Destination, events: Sequence[Delivered], batch: bool, flavour: Flavour) -> Input:
+        if to.name == "/gone":
+            raise NotFound("gone")
+        return Input(body=b"{}", namespace=events[0].namespace, function="f", owner="default", note="{}")
+
+    world.eventing.router.shapes = {"moved": elsewhere}
+    moved = [Destination(kind="function", name=name, shape="moved") for name in ("/there", "/gone")]
+    for name, target in zip("tu", moved, strict=True):
+        await world.trigger(name, target, broker="topic", calls_async=True)
+    [published] = await world.publish(event("1"), broker="topic")
+    await world.perform(a.DeleteTrigger(name="t"))
+    await world.until(lambda: len(world.calls) == 1)
+    [call] = world.calls
+    assert (call.function, call.mode, call.invocation, call.note) == ("f", Mode.ASYNC, published.deliveries[0].id, "{}")
+    assert published.deliveries[1] == Scheduled(trigger="u", id="", error="gone")
+    assert msgspec.json.decode(records[0].note)["deliveries"][1] == {"trigger": "u", "id": "", "error": "gone"}
+    assert (await world.eventing.brokers.record(published.record)) == records[0]
 
 
 async def test_a_source_an_answer_and_a_dead_letter_fire_as_a_client_does(world: World, records: list[Invocation]) -> None:

@@ -67,12 +67,12 @@ class PublishEvents(Action, frozen=True, kw_only=True):
     An event whose (source, id) the broker has had within its window of deduplication is not accepted again.
 
     A broker is also what others call a topic: every one of its triggers gets a copy. One with `records` leaves an invocation record
-    of each event, as `GetInvocation` and `ListInvocations` show it: function `broker:NAME`, the event's data as its `answer`,
-    and in its `note`, as JSON, {"broker", "event": {"id", "source", "type"}, "deliveries": [{"trigger", "id"}]}. So what fires by name and
-    calls a list of functions (a trigger of OpenWhisk with its rules) is a broker, made with `PutBroker(records=True, dedup_s=0)`, and a
-    `PutTrigger(broker=NAME)` for each of the list; one that is switched off is paused with `while_paused="skip"`, and stands in the
-    record with an empty id. Firing it is this action, and `Published.record` the id of the firing. A timer that fires it is one more
-    trigger: PutTrigger(source=Source(kind="timer", ...), target=Destination(kind="broker", name=NAME)).
+    of each event that somebody gets, as `GetInvocation` and `ListInvocations` show it: function `broker:NAME`, the event's data as its
+    `answer`, and in its `note`, as JSON, {"broker", "event": {"id", "source", "type"}, "deliveries": [{"trigger", "id"}]}. So what fires by
+    name and calls a list of functions (a trigger of OpenWhisk with its rules) is a broker, made with `PutBroker(records=True, dedup_s=0)`,
+    and a `PutTrigger(broker=NAME, calls_async=True)` for each of the list; one that is switched off is paused with `while_paused="skip"`,
+    and stands in the record with an empty id. Firing it is this action, and `Published.record` the id of the firing. A timer that fires
+    it is one more trigger: PutTrigger(source=Source(kind="timer", ...), target=Destination(kind="broker", name=NAME)).
     """
 
     broker: str = DEFAULT_BROKER
@@ -118,6 +118,7 @@ class PutTrigger(Action, frozen=True, kw_only=True):
     delivery: Policy = Policy()
     paused: bool = False
     while_paused: WhilePaused = WhilePaused.WAIT
+    calls_async: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     description: str = ""
 

@@ -28,6 +28,7 @@ class TriggerBody(Struct, kw_only=True, forbid_unknown_fields=True):
     delivery: Policy = Policy()
     paused: bool = False
     while_paused: WhilePaused = WhilePaused.WAIT
+    calls_async: bool = False
     labels: dict[str, str] = {}
     description: Annotated[str, Meta(max_length=1024)] = ""
 

@@ -36,7 +36,7 @@ FIRING_BYTES: Final = 1 << 20  # of an event's data, beyond which a record is wi
 COLUMNS: Final = ("seq", "namespace", "channel", "received", "body", "deliveries", "record")
 SOURCE_RETENTION: Final = (86400.0, 256 << 20)  # seconds and bytes, of events that came from the source of a trigger
 
-decode_deliveries = msgspec.json.Decoder(list[tuple[str, str]]).decode
+decode_deliveries = msgspec.json.Decoder(list[tuple[str, ...]]).decode
 log = logging.getLogger("dayfly.events")
 
 
@@ -287,7 +287,9 @@ def recorded(row: Row) -> Recorded:
         trigger=channel[2:] if channel.startswith("t:") else "",
         received=received,
         event=decode_event(body),
-        deliveries=tuple(Scheduled(trigger=trigger, id=id) for trigger, id in decode_deliveries(deliveries or b"[]")),
+        deliveries=tuple(
+            Scheduled(trigger=one[0], id=one[1], error="".join(one[2:])) for one in decode_deliveries(deliveries or b"[]")
+        ),
         record=record,
     )
 

@@ -24,6 +24,7 @@ from ..model.trigger import DEFAULT_BROKER, Broker, Queue, Trigger
 from ..store.port import Note, Store
 from .filters import Predicate, compile_filters
 from .items import queue_lane, trigger_lane
+from .shapes import SHAPES
 
 Noun = Broker | Trigger | Queue | AsyncConfig
 N = TypeVar("N", Broker, Trigger, Queue, AsyncConfig)
@@ -203,6 +204,8 @@ class Catalog:
 
     def require_destination(self, namespace: str, to: Destination) -> None:
         """Raises NotFound for a function, queue or broker that does not exist, BadInput for a URL that is none."""
+        if to.kind == "function" and to.name.startswith("/") and to.shape not in SHAPES:
+            return  # its shape finds the function
         if to.kind == "function":
             self._require_function(namespace, to.name, to.qualifier)
         elif to.kind == "queue":

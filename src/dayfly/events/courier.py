@@ -138,7 +138,7 @@ class Courier:
         over = expired(progress, sub.policy, self._clock.now())
         if over is not None:
             return Outcome(over)
-        delivered = Delivered(id=item.id, event=post.event, sent=item.created)
+        delivered = Delivered(id=item.id, event=post.event, namespace=sub.namespace, sent=item.created)
         answer = await self._send(sub.namespace, post.to, [delivered], False, sub.policy)
         return Outcome(decide(answer, progress, sub.policy, self._clock.now(), self._jitter()))
 
@@ -198,6 +198,7 @@ class Courier:
         return Delivered(
             id=item.id,
             event=event,
+            namespace=sub.namespace,
             receipt=f"{item.id}.{item.epoch}",
             attempt=attempt,
             sent=item.created,

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ..actions import Invoke, Published, Scheduled
 from ..clock import Clock
-from ..errors import BadInput
+from ..errors import BadInput, DayflyError
 from ..model.call import Mode
 from ..model.delivery import Delivered, Destination, Shape
 from ..model.event import HOPS, Event
@@ -76,13 +76,17 @@ class Router:
         plan = Plan()
         scheduled = []
         for trigger in triggers:
-            identifier = ""
+            identifier = refused = ""
             if not (trigger.skips and trigger.broker):
-                item = self.deliver(trigger, event, self.last_seq, body)
-                plan.items.append(item)
-                identifier = item.id
-            scheduled.append(Scheduled(trigger=trigger.name, id=identifier))
-        outcome = Published(id=event.id, deliveries=tuple(scheduled), record=new_id() if records else "")
+                try:
+                    item = self.deliver(trigger, event, self.last_seq, body)
+                    plan.items.append(item)
+                    identifier = item.id
+                except DayflyError as error:
+                    refused = error.detail
+            scheduled.append(Scheduled(trigger=trigger.name, id=identifier, error=refused))
+        told = records and any(one.id or one.error for one in scheduled)
+        outcome = Published(id=event.id, deliveries=tuple(scheduled), record=new_id() if told else "")
         row: dict[str, object] = {
             "seq": self.last_seq,
             "namespace": namespace,
@@ -92,7 +96,9 @@ class Router:
             "received": now,
             "once": f"{event.source}\n{event.id}" if once_s else None,
             "body": body,
-            "deliveries": encode_deliveries([(one.trigger, one.id) for one in scheduled]) if scheduled else b"",
+            "deliveries": encode_deliveries([(one.trigger, one.id, *filter(None, [one.error])) for one in scheduled])
+            if scheduled
+            else b"",
             "record": outcome.record,
         }
         if once_s:
@@ -102,8 +108,10 @@ class Router:
         return plan
 
     def deliver(self, trigger: Trigger, event: Event, seq: int, body: bytes) -> New:
-        """The delivery of an event that is (being) written."""
+        """The delivery of an event that is (being) written. Raises DayflyError if the trigger should call, and cannot."""
         now = self.clock.now()
+        if trigger.calls_async and trigger.target.kind == "function":
+            return self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops)
         key = event.attribute(trigger.delivery.order_by) if trigger.delivery.order_by else None
         return New(
             new_id(),
@@ -125,24 +133,11 @@ class Router:
         identifier = new_id()
         if to.kind in ("broker", "topic"):
             return written(self.accept(namespace, to.name, hop(event)))
-        delivered = Delivered(id=identifier, event=event, sent=now)
         if to.kind == "function":
-            made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
-            call = Invoke(
-                namespace=namespace,
-                function=to.name,
-                qualifier=to.qualifier,
-                mode=Mode.ASYNC,
-                body=made.body,
-                content_type=made.content_type,
-                invocation=identifier,
-                cause=cause,
-                depth=depth + 1,
-                client=made.client,
-            )
-            item = New(identifier, namespace, function_lane(to.name), now, now, encode(call), function=to.name)
+            item = self._call(namespace, to, event, cause=cause, depth=depth + 1)
         elif to.kind == "queue":
             queue = self.catalog.queue(namespace, to.name)
+            delivered = Delivered(id=identifier, event=event, namespace=namespace, sent=now)
             made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
             key = str(event.attribute("partitionkey") or event.source)[:256] if queue.fifo else ""
             message = Message(body=made.body, content_type=made.content_type, group=key)
@@ -151,6 +146,28 @@ class Router:
         else:
             item = New(identifier, namespace, host_lane(to.name), now, now, encode(Post(to=to, event=event)))
         return Plan(puts(item), [item])
+
+    def _call(self, namespace: str, to: Destination, event: Event, *, cause: str, depth: int) -> New:
+        """The event as an asynchronous call. Raises what the shape raises, or BadInput."""
+        now = self.clock.now()
+        identifier = new_id()
+        delivered = Delivered(id=identifier, event=event, namespace=namespace, sent=now)
+        made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
+        call = Invoke(
+            namespace=made.namespace or namespace,
+            function=made.function or to.name,
+            qualifier=to.qualifier,
+            mode=Mode.ASYNC,
+            body=made.body,
+            content_type=made.content_type,
+            invocation=identifier,
+            cause=cause,
+            depth=depth,
+            client=made.client,
+            owner=made.owner,
+            note=made.note,
+        )
+        return New(identifier, call.namespace, function_lane(call.function), now, now, encode(call), function=call.function)
 
 
 def written(plan: Plan) -> Plan:

@@ -22,7 +22,14 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Where something is delivered. A topic is a broker by another name: all its triggers get a copy."""
 
     kind: Kind
-    name: Annotated[str, Meta(min_length=1, max_length=2048, description="of the function, queue or broker; the URL for http")]
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=2048,
+            description="of the function (with a slash before it: in the words of the shape), queue or broker; the URL for http",
+        ),
+    ]
     qualifier: Annotated[str, Meta(max_length=64, description="of a function: revision, alias or tag")] = ""
     shape: Annotated[str, Meta(max_length=64, description="how events become the input: cloudevents, data, or a dialect's")] = (
         ""
@@ -87,6 +94,7 @@ class Delivered(Struct, frozen=True, kw_only=True):
 
     id: str  # of the delivery: what a partial failure names
     event: Event
+    namespace: str  # whose delivery it is
     receipt: str = ""
     attempt: int = 1
     sent: float = 0.0  # seconds since the epoch
@@ -102,7 +110,11 @@ class Input(Struct, frozen=True, kw_only=True):
     body: bytes
     content_type: str = "application/json"
     http: HttpRequest | None = None  # for functions that speak HTTP
-    client: str = ""  # see actions.Invoke
+    client: str = ""  # see actions.Invoke, as the following
+    namespace: str = ""  # this and `function`: of another one than the destination's name says
+    function: str = ""
+    owner: str = ""
+    note: str = ""
 
 
 # How events become the input of a target: the destination, the events, whether they go as a list (a trigger that batches), and the

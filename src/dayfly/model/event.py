@@ -17,7 +17,7 @@ SPEC_VERSION = "1.0"
 ATTRIBUTE_PATTERN = rf"^[a-z0-9]{{1,64}}{END}"  # the specification advises 20 characters at most, and demands no maximum
 CORE = ("specversion", "id", "source", "type", "datacontenttype", "dataschema", "subject", "time")
 TRIGGER_PATTERN = (
-    rf"^[A-Za-z0-9]([A-Za-z0-9_.@/ -]{{0,254}}[A-Za-z0-9_.@-])?{END}"  # of a trigger, queue or broker, in any dialect
+    rf"^[A-Za-z0-9]([A-Za-z0-9_.@&/ -]{{0,298}}[A-Za-z0-9_.@&-])?{END}"  # of a trigger, queue or broker, in any dialect
 )
 
 HOPS = "dayflyhops"  # extension: how often the event came out of an answer to another
@@ -59,12 +59,13 @@ def valid_attribute(name: str) -> bool:
     return _ATTRIBUTE.match(name) is not None and name not in CORE and name != "data"
 
 
-class Scheduled(Struct, frozen=True, kw_only=True):
-    """A delivery that is on disk. Where a trigger delivers one by one, `id` is also the id of the invocation. Empty: the trigger was
-    paused, and such that events pass it by."""
+class Scheduled(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A delivery that is on disk. Where a trigger delivers one by one, `id` is also the id of the invocation. Empty: there is none, since
+    the trigger was paused and such that events pass it by, or because of `error`."""
 
     trigger: str
     id: str
+    error: str = ""  # of a trigger that calls asynchronously: why it cannot
 
 
 class Recorded(Struct, frozen=True, kw_only=True):

@@ -53,6 +53,9 @@ class Trigger(Struct, frozen=True, kw_only=True):
     delivery: Policy = Policy()
     paused: bool = False
     while_paused: WhilePaused = WhilePaused.WAIT
+    calls_async: bool = (
+        False  # events become asynchronous calls of its function, with that one's attempts instead of `delivery`'s
+    )
     labels: dict[str, str] = field(default_factory=dict)
     description: str = ""
     created: float = 0.0

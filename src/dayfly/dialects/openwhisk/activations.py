@@ -102,8 +102,8 @@ class Activations:
         document = self._view.document(where, en.ACTION, record.function)
         revision = self._view.revision(where, record.function, str(record.revision)) if record.revision else None
         default = "0.0.1"
-        if "trigger" in note:
-            return trigger_activation(record, note)
+        if record.function.startswith(en.FIRED):
+            return self._fired(record)
         return activation(
             record.id,
             namespace=namespace_of(record.namespace),
@@ -117,6 +117,34 @@ class Activations:
             timed_out=record.status is Status.TIMED_OUT,
             note=note,
         )
+
+    def _fired(self, record: Invocation) -> dict[str, Any]:
+        """The record of a trigger that was fired."""
+        namespace, name = namespace_of(record.namespace), record.function.removeprefix(en.FIRED)
+        trigger = self._view.document(record.namespace, en.TRIGGER, name)
+        return {
+            "activationId": record.id,
+            "annotations": [{"key": "path", "value": f"{namespace}/{name}"}],
+            "name": name,
+            "namespace": namespace,
+            "publish": False,
+            "start": round(record.started * 1000),
+            "subject": namespace,
+            "version": trigger.body["version"] if trigger is not None else "0.0.1",
+        }
+
+    def _followed(self, record: Invocation, rule: str, activation: str, error: str) -> str:
+        """What the log of a firing tells of one rule."""
+        document = self._view.document(record.namespace, en.RULE, rule)
+        link = document.body["action"] if document is not None else None
+        action = f"{link['path']}/{link['name']}" if link is not None else ""
+        full = f"{namespace_of(record.namespace)}/{rule}"
+        if not activation and not error:
+            error = f"Rule '{full}' is inactive, action '{action}' was not activated."
+        outcome = {"statusCode": 1, "success": False, "error": error}
+        if activation:
+            outcome = {"statusCode": 0, "success": True, "activationId": activation}
+        return msgspec.json.encode(outcome | {"rule": full} | ({"action": action} if action else {})).decode()
 
     def _outcome(self, record: Invocation) -> oc.Outcome:
         return oc.of_record(record, self._timeout(record), LIMITS.result)
@@ -141,6 +169,9 @@ class Activations:
         note = _note(record)
         if "logs" in note:
             return list(note["logs"])
+        if record.function.startswith(en.FIRED):
+            rules = ((one["trigger"].removeprefix(en.TOPIC), one["id"], one.get("error", "")) for one in note["deliveries"])
+            return [self._followed(record, *rule) for rule in rules]
         where = note.get("space") or record.namespace
         lines: list[str] = []
         cursor = ""
@@ -163,6 +194,8 @@ def _note(record: Invocation) -> dict[str, Any]:
 
 def _called(record: Invocation, name: str) -> bool:
     """Whether the record is of what its caller would call so, with the package as the caller names it."""
+    if record.function.startswith(en.FIRED):
+        return record.function.removeprefix(en.FIRED) == name
     path = str(_note(record).get("path") or "")
     return (path.partition("/")[2] if path else record.function) == name
 
@@ -314,17 +347,3 @@ def _composed(annotations: list[dict[str, Any]], note: dict[str, Any], cause: st
     if note.get("conductor"):
         made.append({"key": "conductor", "value": True})
     return made
-
-
-def trigger_activation(record: Invocation, note: dict[str, Any]) -> dict[str, Any]:
-    """The record of a trigger that was fired."""
-    return {
-        "activationId": record.id,
-        "annotations": [{"key": "path", "value": f"{namespace_of(record.namespace)}/{record.function}"}],
-        "name": record.function,
-        "namespace": namespace_of(record.namespace),
-        "publish": False,
-        "start": round(record.started * 1000),
-        "subject": namespace_of(record.namespace),
-        "version": note["trigger"],
-    }

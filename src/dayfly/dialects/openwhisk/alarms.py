@@ -1,7 +1,7 @@
 """The feeds of `/whisk.system/alarms`: `alarm` (cron), `interval` and `once`, on the platform's timers.
 
-A feed action is called by the client, with what is to be done (`lifecycleEvent`) and for which trigger. A trigger with an alarm becomes
-one of the platform's triggers for each of its active rules: source a timer, target the rule's action.
+A feed action is called by the client, with what is to be done (`lifecycleEvent`) and for which trigger. A timer of the platform then fires
+that trigger.
 
 Protocol and parameters: docs/feeds.md of the project and the README of openwhisk-package-alarms.
 """
@@ -9,34 +9,28 @@ Protocol and parameters: docs/feeds.md of the project and the README of openwhis
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from ... import actions as a
-from ...errors import DayflyError, NotFound
-from ...model.delivery import Delivered, Destination, Input
-from ...model.document import Document
-from ...model.function import Flavour
+from ...errors import NotFound
+from ...model.delivery import Destination
 from ...model.ids import new_id
 from ...model.trigger import Source
 from ..hook import Do, Head, Reply, View
 from . import entities as en
 from .faults import Rejected, answer
-from .invoke import Calls
 from .users import SYSTEM_SPACE, User, space, user
 
 FEEDS = ("alarm", "interval", "once")
-SHAPE = "openwhisk"
+FEED = "alarms"  # the package
 
 
 class Alarms:
-    def __init__(self, view: View, calls: Calls) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._calls = calls
 
     async def feed(self, kind: str, head: Head, body: bytes, do: Do) -> Reply:
         """A call of a feed action; what came of it is its answer, an error as well."""
@@ -83,7 +77,7 @@ class Alarms:
         else:
             raise Rejected(400, f"there is no lifecycleEvent {event!r}")
         body = {key: value for key, value in trigger.body.items() if key != "alarm"}
-        document: Document = await do(
+        await do(
             a.PutDocument(
                 namespace=space(namespace),
                 kind=en.TRIGGER,
@@ -92,49 +86,26 @@ class Alarms:
                 expect=trigger.version,
             )
         )
-        for rule, link in document.body["rules"].items():
-            await self.follow(do, document, rule, link)
+        await self.follow(do, trigger.namespace, name, alarm)
         return {"status": "deleted" if alarm is None else "paused" if alarm["paused"] else "active"}
 
-    async def follow(self, do: Do, trigger: Document, rule: str, link: dict[str, Any] | None) -> None:
-        """Make the platform's trigger for a rule of this one what the rule says now; None: the rule is gone."""
-        where = trigger.namespace
-        name = "whisk-" + hashlib.sha256(f"{trigger.name}/{rule}".encode()).hexdigest()[:32]
-        alarm = trigger.body.get("alarm")
-        if alarm is None or link is None or link["status"] != "active" or alarm["paused"]:
+    async def follow(self, do: Do, where: str, name: str, alarm: dict[str, Any] | None) -> None:
+        """Make the timer of the trigger `name` what its alarm says now; None: it has none any more."""
+        timer = f"{en.TOPIC}{FEED}/{name}"
+        if alarm is None:
             with contextlib.suppress(NotFound):
-                await do(a.DeleteTrigger(namespace=where, name=name))
+                await do(a.DeleteTrigger(namespace=where, name=timer))
             return
-        action = f"{link['action']['path']}/{link['action']['name']}"
-        namespace, _, rest = action.partition("/")
-        found = en.find_action(self._view, None, namespace, rest)
-        if found.space != where:
-            raise Rejected(400, f"An alarm leads to actions of its own namespace; '{action}' is not one.")
-        target = Destination(
-            kind="function", name=found.function, shape=SHAPE, extra={"action": action, "space": where, "trigger": trigger.name}
-        )
         await do(
             a.PutTrigger(
                 namespace=where,
-                name=name,
-                target=target,
+                name=timer,
+                target=Destination(kind="broker", name=en.TOPIC + name),
                 source=Source(kind="timer", settings=alarm["source"]),
-                description=f"alarm of the OpenWhisk trigger {trigger.name}, rule {rule}",
+                paused=alarm["paused"],
+                description=f"alarm of the OpenWhisk trigger {name}",
             )
         )
-
-    def shape(self, to: Destination, events: Sequence[Delivered], batch: bool, flavour: Flavour) -> Input:
-        """What the action of a rule gets when its trigger's alarm goes off."""
-        namespace, _, name = to.extra["action"].partition("/")
-        trigger = self._view.document(to.extra["space"], en.TRIGGER, to.extra["trigger"])
-        own = en.parameters(trigger.body["parameters"]) if trigger is not None else {}
-        payload = msgspec.json.decode(events[0].event.data or b"{}")
-        args = own | (payload if isinstance(payload, dict) else {"payload": payload})
-        try:
-            bound = self._calls.find(None, namespace, name)
-        except DayflyError:  # gone: the call itself will tell
-            return Input(body=msgspec.json.encode(args))
-        return Input(body=self._calls.payload(bound, msgspec.json.encode(args), inside=True))
 
 
 def _config(given: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from .profile import LIMITS, SEGMENT, kind_of_runtime
 from .users import User, namespace_of, space
 
 ACTION, PACKAGE, TRIGGER, RULE, API = (f"openwhisk/{kind}" for kind in ("action", "package", "trigger", "rule", "api"))
+TOPIC = "whisk/"  # before the names of triggers and rules, as brokers and triggers of the core
+FIRED = "broker:" + TOPIC  # so the records begin that firing a trigger leaves
 KeyValues = list[dict[str, Any]]
 _NAME = re.compile(SEGMENT + r"\Z")
 LONGEST_NAME = 256  # characters

@@ -20,7 +20,7 @@ from . import entities as en
 from . import outcome as oc
 from .activations import activation, spans, template
 from .faults import MALFORMED, NOT_ALLOWED, NOT_JSON, Rejected, answer, fault, given_transaction, of_call
-from .profile import LIMITS
+from .profile import KNOWN_KEYS, LIMITS
 from .users import User, namespace_of, user
 
 REMEMBERED = 4096  # actions whose merged parameters are kept
@@ -134,9 +134,8 @@ class Calls:
         action = bound.action
         owner = who.space if who is not None else action.space
         client: dict[str, str] = {}
-        composes = action.body["exec"]["kind"] == "sequence" or action.is_set("conductor")  # its parts may want it
-        if (bound.wants_key or composes) and who is not None and who.key:
-            client["api_key"] = who.key
+        if bound.wants_key:  # the instance has one, its own; or takes that which everybody knows. Those of callers never travel
+            client["api_key"] = KNOWN_KEYS.get(namespace_of(owner), "")
         if owner != action.space and who is not None:
             client["namespace"] = who.namespace
         timeout = action.body["limits"]["timeout"]
@@ -165,8 +164,7 @@ class Calls:
 
         `invoke.owner` is on whose account. Raises errors.NotFound, or Rejected where the owner may not use it.
         """
-        given: dict[str, Any] = msgspec.json.decode(invoke.client) if invoke.client else {}
-        who = User(namespace_of(invoke.owner or invoke.namespace), given.get("api_key", ""))
+        who = User(namespace_of(invoke.owner or invoke.namespace))
         namespace, name = _placed(namespace_of(invoke.namespace), invoke.function, who)
         bound = self.find(who, namespace, name)
         made = self.invoke(bound, who, self.payload(bound, invoke.body, inside=True), mode=invoke.mode)

@@ -58,6 +58,7 @@ _SECRET = "zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"
 GUEST_KEY = f"23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123{_SECRET}"
 # Everybody knows these two, so they open only a server that asks nobody for a login.
 WELL_KNOWN = {GUEST_KEY: GUEST, f"789c46b1-71f6-4ed5-8c54-816aa4f8c502:abc{_SECRET}": SYSTEM}
+KNOWN_KEYS = {namespace: key for key, namespace in WELL_KNOWN.items()}
 
 
 class Kind(Struct, frozen=True):

@@ -8,14 +8,14 @@ from ...errors import DayflyError
 from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
 from .actions import Actions
 from .activations import Activations
-from .alarms import SHAPE, Alarms
+from .alarms import Alarms
 from .apis import Apis
 from .catalog import System
 from .info import Info
 from .invoke import Calls
 from .packages import Packages
 from .profile import PROFILE, SYSTEM
-from .triggers import Rules, Triggers
+from .triggers import SHAPE, Rules, Triggers
 from .users import authenticate
 from .web import Web
 
@@ -36,8 +36,8 @@ def dialect(view: View) -> Dialect:
     """The dialect, over what this cell knows."""
     calls, actions, activations, info = Calls(view), Actions(view), Activations(view), Info()
 
-    alarms, packages, web = Alarms(view, calls), Packages(view, actions), Web(calls)
-    triggers, rules = Triggers(view, calls, alarms), Rules(view, alarms)
+    alarms, packages, web = Alarms(view), Packages(view, actions), Web(calls)
+    triggers, rules = Triggers(view, calls, alarms), Rules(view)
 
     apis, system = Apis(view, web), System(view, calls, alarms)
 
@@ -111,5 +111,5 @@ def dialect(view: View) -> Dialect:
         fault=fault,
         authenticate=authenticate,
         parts=calls,
-        shapes={SHAPE: alarms.shape},
+        shapes={SHAPE: triggers.shape},
     )

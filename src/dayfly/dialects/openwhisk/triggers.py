@@ -1,20 +1,27 @@
 """Triggers and the rules that lead from them to actions.
 
-As in OpenWhisk a trigger's document holds what its rules do, so firing one looks at nothing else.
+A trigger is a broker of the core that keeps a record of each event (see actions.PublishEvents), a rule a trigger of the core on it, which
+calls the rule's action asynchronously. What clients see of them are documents beside; a trigger and its rules are of one namespace.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from ... import actions as a
-from ...errors import DayflyError, NotFound
-from ...model.call import Mode, Result
+from ...errors import NotFound
+from ...model.call import Mode
+from ...model.delivery import Delivered, Destination, Input
 from ...model.document import Document
+from ...model.event import Event
+from ...model.function import Flavour
 from ...model.ids import new_id
+from ...model.trigger import WhilePaused
 from ..hook import Do, Head, Params, Reply, View
 from . import entities as en
 from .actions import elsewhere, ensure, page, put_document
@@ -23,9 +30,11 @@ from .catalog import on_demand
 from .faults import EXISTS, MALFORMED, MISSING, Rejected, answer
 from .invoke import Calls
 from .packages import merged, named
-from .users import User, space, user
+from .profile import LIMITS
+from .users import User, namespace_of, space, user
 
 ACTIVE, INACTIVE = "active", "inactive"
+SHAPE = "openwhisk"
 
 
 class Triggers:
@@ -45,68 +54,76 @@ class Triggers:
         if before is None and not _is_feed(en.value_of(made["annotations"], "feed")):
             raise Rejected(400, "Feed name is not valid")
         await ensure(namespace, do)
-        made |= {key: before.body[key] for key in ("rules", "alarm") if before and key in before.body} or {"rules": {}}
-        document = await put_document(do, namespace, en.TRIGGER, name, made, before)
-        return answer(head, _trigger(document))
+        await do(a.PutBroker(namespace=space(namespace), name=en.TOPIC + name, records=True, dedup_s=0.0))
+        made |= {key: before.body[key] for key in ("alarm",) if before and key in before.body}
+        return answer(head, self._shown(await put_document(do, namespace, en.TRIGGER, name, made, before)))
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
-        return answer(head, _trigger(self._trigger(namespace, name)))
+        return answer(head, self._shown(self._trigger(namespace, name)))
 
     async def delete(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
         document = self._trigger(namespace, name)
-        if "alarm" in document.body:
-            for rule in document.body["rules"]:
-                await self._alarms.follow(do, document, rule, None)
-        await do(a.DeleteDocument(namespace=space(namespace), kind=en.TRIGGER, name=name))
-        return answer(head, _trigger(document))
+        shown = self._shown(document)
+        await self._alarms.follow(do, document.namespace, name, None)
+        for rule in rules_of(self._view, document):
+            await forget(do, rule)
+            await _put(do, rule, status=INACTIVE)
+        with contextlib.suppress(NotFound):
+            await do(a.DeleteBroker(namespace=document.namespace, name=en.TOPIC + name))
+        await do(a.DeleteDocument(namespace=document.namespace, kind=en.TRIGGER, name=name))
+        return answer(head, shown)
 
     async def listing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace = own_namespace(head, params)
-        return page(head, "triggers", self._view.documents(space(namespace), en.TRIGGER), _listed)
+        return page(head, "triggers", self._view.documents(space(namespace), en.TRIGGER), en.base)
 
     async def fire(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
-        who, namespace, name = named(head, params)
+        _, namespace, name = named(head, params)
         payload = en.content(head, body)
+        if len(body) > LIMITS.payload:
+            raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
         trigger = self._trigger(namespace, name)
-        rules = trigger.body["rules"]
-        if not any(rule["status"] == ACTIVE for rule in rules.values()):
-            return Reply(204, answer(head, b"").headers)
-        identifier = new_id()
-        args = msgspec.json.encode(en.parameters(trigger.body["parameters"]) | payload)
-        logs = await asyncio.gather(*(self._follow(who, rule, link, args, identifier, do) for rule, link in rules.items()))
-        await do(
-            a.Record(
-                namespace=space(namespace),
-                id=identifier,
-                name=name,
-                answer=msgspec.json.encode(payload).decode(),
-                note=msgspec.json.encode({"trigger": trigger.body["version"], "logs": logs, "duration": 0}).decode(),
-            )
+        event = Event(
+            id=new_id(),
+            source=f"/{namespace}/triggers/{quote(name)}",
+            type="openwhisk.trigger",
+            datacontenttype="application/json",
+            data=msgspec.json.encode(payload),
         )
-        return answer(head, {"activationId": identifier}, 202, [("x-openwhisk-activation-id", identifier)])
+        [published] = await do(a.PublishEvents(namespace=trigger.namespace, broker=en.TOPIC + name, events=(event,)))
+        if not published.record:  # no rule is active
+            return Reply(204, answer(head, b"").headers)
+        return answer(head, {"activationId": published.record}, 202, [("x-openwhisk-activation-id", published.record)])
 
-    async def _follow(self, who: User, rule: str, link: dict[str, Any], args: bytes, cause: str, do: Do) -> str:
-        """Call the action of a rule; the line of the trigger's log that tells of it."""
-        action = link["action"]
-        told: dict[str, Any] = {"rule": rule, "action": f"{action['path']}/{action['name']}"}
-        if link["status"] != ACTIVE:
-            message = f"Rule '{rule}' is inactive, action '{told['action']}' was not activated."
-            return _entry(told, 1, error=message)
+    def shape(self, to: Destination, events: Sequence[Delivered], batch: bool, flavour: Flavour) -> Input:
+        """The call of a rule's action, `to.name`, when its trigger was fired. Raises Rejected where it may not be called.
+
+        `events[0].namespace` is whose trigger it is; what `to` says was perhaps written by somebody else.
+        """
+        who = User(namespace_of(events[0].namespace))
+        trigger = self._view.document(who.space, en.TRIGGER, to.extra.get("trigger", ""))
+        own = en.parameters(trigger.body["parameters"]) if trigger is not None else {}
+        payload = msgspec.json.decode(events[0].event.data or b"{}")
+        args = own | (payload if isinstance(payload, dict) else {"payload": payload})
+        namespace, _, name = to.name.removeprefix("/").partition("/")
         try:
-            namespace, _, package = action["path"].partition("/")
-            bound = self._calls.find(who, namespace, f"{package}/{action['name']}" if package else action["name"])
-            invoke = self._calls.invoke(bound, who, self._calls.payload(bound, args, inside=True), mode=Mode.ASYNC)
-            invoke.cause = cause
-            note = msgspec.json.decode(invoke.note) if invoke.note else {}
-            invoke.note = msgspec.json.encode(note | {"fired": True}).decode()
-            result: Result = await do(invoke)
+            bound = self._calls.find(who, namespace, name)
         except NotFound:
-            return _entry(told, 1, error=MISSING)
-        except DayflyError as error:
-            return _entry(told, 3 if error.status >= 500 else 1, error=error.detail)
-        return _entry(told, 0, activationId=result.invocation)
+            raise Rejected(404, MISSING) from None
+        call = self._calls.invoke(
+            bound, who, self._calls.payload(bound, msgspec.json.encode(args), inside=True), mode=Mode.ASYNC
+        )
+        note = msgspec.json.decode(call.note) if call.note else {}
+        return Input(
+            body=call.body,
+            client=call.client,
+            namespace=call.namespace,
+            function=call.function,
+            owner=call.owner,
+            note=msgspec.json.encode(note | {"fired": True}).decode(),
+        )
 
     def _trigger(self, namespace: str, name: str) -> Document:
         document = self._view.document(space(namespace), en.TRIGGER, name)
@@ -115,11 +132,18 @@ class Triggers:
             raise NotFound(name)
         return document
 
+    def _shown(self, document: Document) -> dict[str, Any]:
+        shown = en.base(document) | {"parameters": document.body["parameters"], "limits": {}}
+        rules = {
+            en.named(rule): {"action": rule.body["action"], "status": rule.body["status"]}
+            for rule in rules_of(self._view, document)
+        }
+        return shown | ({"rules": rules} if rules else {})
+
 
 class Rules:
-    def __init__(self, view: View, alarms: Alarms) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self._alarms = alarms
 
     async def put(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         who, namespace, name = named(head, params)
@@ -139,36 +163,35 @@ class Rules:
                 links[field] = before.body[field]
             else:
                 raise Rejected(400, "rule requires a valid trigger and a valid action")
-        trigger = self._trigger_of(links["trigger"])
-        if trigger is None:
+        if links["trigger"]["path"] != namespace:
+            raise en.forbidden(_full(links["trigger"])[1:])
+        if self._view.document(space(namespace), en.TRIGGER, links["trigger"]["name"]) is None:
             raise Rejected(400, f"trigger {_full(links['trigger'])} does not exist")
         try:
             where, _, rest = _full(links["action"])[1:].partition("/")
             en.find_action(self._view, who, where, rest)
         except NotFound:
             raise Rejected(400, f"action {_full(links['action'])} does not exist") from None
-        status = self._status(before) if before is not None else ACTIVE
-        if before is not None and before.body["trigger"] != links["trigger"]:
-            await self._link(do, before.body["trigger"], f"{namespace}/{name}", None)
-        made = merged(given, before.body if before else None)
-        document = await put_document(do, namespace, en.RULE, name, made | links, before)
-        await self._link(do, links["trigger"], f"{namespace}/{name}", {"action": links["action"], "status": status})
-        return answer(head, self._shown(document))
+        status = before.body["status"] if before is not None else ACTIVE
+        made = merged(given, before.body if before else None) | links | {"status": status}
+        document = await put_document(do, namespace, en.RULE, name, made, before)
+        await _lead(do, document)
+        return answer(head, _shown(document))
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
-        return answer(head, self._shown(self._rule(namespace, name)))
+        return answer(head, _shown(self._rule(namespace, name)))
 
     async def delete(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
         document = self._rule(namespace, name)
-        await self._link(do, document.body["trigger"], f"{namespace}/{name}", None)
-        await do(a.DeleteDocument(namespace=space(namespace), kind=en.RULE, name=name))
-        return answer(head, self._shown(document) | {"status": INACTIVE})
+        await forget(do, document)
+        await do(a.DeleteDocument(namespace=document.namespace, kind=en.RULE, name=name))
+        return answer(head, _shown(document) | {"status": INACTIVE})
 
     async def listing(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace = own_namespace(head, params)
-        return page(head, "rules", self._view.documents(space(namespace), en.RULE), self._shown)
+        return page(head, "rules", self._view.documents(space(namespace), en.RULE), _shown)
 
     async def toggle(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
@@ -176,11 +199,9 @@ class Rules:
         if status not in (ACTIVE, INACTIVE):
             raise Rejected(400, f"{MALFORMED}'{status}' is not a recognized rule state")
         document = self._rule(namespace, name)
-        if self._trigger_of(document.body["trigger"]) is None:
+        if self._view.document(document.namespace, en.TRIGGER, document.body["trigger"]["name"]) is None:
             raise Rejected(404, "Only rules with existing triggers can be activated")
-        if self._status(document) != status:
-            link = {"action": document.body["action"], "status": status}
-            await self._link(do, document.body["trigger"], f"{namespace}/{name}", link)
+        await _lead(do, await _put(do, document, status=status))
         return answer(head, b"")
 
     def _rule(self, namespace: str, name: str) -> Document:
@@ -190,34 +211,38 @@ class Rules:
             raise NotFound(name)
         return document
 
-    def _trigger_of(self, link: dict[str, str]) -> Document | None:
-        return self._view.document(space(link["path"]), en.TRIGGER, link["name"])
 
-    def _status(self, rule: Document) -> str:
-        trigger = self._trigger_of(rule.body["trigger"])
-        links = trigger.body["rules"] if trigger is not None else {}
-        return str(links.get(en.named(rule), {}).get("status", INACTIVE))
+def rules_of(view: View, trigger: Document) -> list[Document]:
+    """The rules that lead from it."""
+    return [r for r in view.documents(trigger.namespace, en.RULE) if r.body["trigger"]["name"] == trigger.name]
 
-    async def _link(self, do: Do, trigger: dict[str, str], rule: str, link: dict[str, Any] | None) -> None:
-        """Tell the trigger what the rule does now; None: nothing any more."""
-        document = self._trigger_of(trigger)
-        if document is None:
-            return
-        rules = {name: known for name, known in document.body["rules"].items() if name != rule}
-        if link is not None:
-            rules[rule] = link
-        body = document.body | {"rules": rules}
-        document = await put_document(do, trigger["path"], en.TRIGGER, trigger["name"], body, document)
-        if "alarm" in body:
-            await self._alarms.follow(do, document, rule, link)
 
-    def _shown(self, document: Document) -> dict[str, Any]:
-        body = document.body
-        return en.base(document) | {
-            "status": self._status(document),
-            "trigger": body["trigger"],
-            "action": body["action"],
-        }
+async def _put(do: Do, rule: Document, *, status: str) -> Document:
+    body = rule.body | {"status": status}
+    made: Document = await do(a.PutDocument(namespace=rule.namespace, kind=en.RULE, name=rule.name, body=body))
+    return made
+
+
+async def _lead(do: Do, rule: Document) -> None:
+    """Have the core do what the rule says."""
+    trigger, action = rule.body["trigger"]["name"], rule.body["action"]
+    await do(
+        a.PutTrigger(
+            namespace=rule.namespace,
+            name=en.TOPIC + rule.name,
+            broker=en.TOPIC + trigger,
+            target=Destination(kind="function", name=_full(action), shape=SHAPE, extra={"trigger": trigger}),
+            paused=rule.body["status"] != ACTIVE,
+            while_paused=WhilePaused.SKIP,
+            calls_async=True,
+            description=f"a rule of the OpenWhisk trigger {trigger}",
+        )
+    )
+
+
+async def forget(do: Do, rule: Document) -> None:
+    with contextlib.suppress(NotFound):
+        await do(a.DeleteTrigger(namespace=rule.namespace, name=en.TOPIC + rule.name))
 
 
 def own_namespace(head: Head, params: Params) -> tuple[User, str]:
@@ -233,18 +258,10 @@ def _is_feed(name: Any) -> bool:
     return name is None or (isinstance(name, str) and all(map(en.is_name, name.removeprefix("/").split("/"))))
 
 
-def _entry(told: dict[str, Any], code: int, **more: str) -> str:
-    return msgspec.json.encode({"statusCode": code, "success": code == 0} | more | told).decode()
-
-
 def _full(link: dict[str, str]) -> str:
     return f"/{link['path']}/{link['name']}"
 
 
-def _trigger(document: Document) -> dict[str, Any]:
-    shown = _listed(document) | {"parameters": document.body["parameters"], "limits": {}}
-    return shown | ({"rules": document.body["rules"]} if document.body["rules"] else {})
-
-
-def _listed(document: Document) -> dict[str, Any]:
-    return en.base(document)
+def _shown(document: Document) -> dict[str, Any]:
+    body = document.body
+    return en.base(document) | {"status": body["status"], "trigger": body["trigger"], "action": body["action"]}

@@ -25,10 +25,9 @@ SYSTEM_SPACE = "whisk-system"
 
 
 class User(Struct, frozen=True):
-    """A caller. `namespace` is its own; `key` the `uuid:key` it showed, empty if it showed another credential."""
+    """A caller. `namespace` is its own."""
 
     namespace: str
-    key: str
     grants: frozenset[str] = frozenset()  # further namespaces
 
     @property
@@ -99,11 +98,11 @@ def user(head: Head) -> User:
         known = WELL_KNOWN.get(key)
         if known is None:
             raise Rejected(401, UNAUTHORIZED if key else NO_LOGIN)
-        return User(known, key)
+        return User(known)
     if not identity.id:
         raise Rejected(401, NO_LOGIN)
     own = next((name for name in identity.grants if name != EVERYWHERE), DEFAULT_NAMESPACE)
-    return User(namespace_of(own), key, frozenset(map(namespace_of, identity.grants)))
+    return User(namespace_of(own), frozenset(map(namespace_of, identity.grants)))
 
 
 def maybe(head: Head) -> User | None:
