@@ -53,6 +53,7 @@ class DayflyError(Exception):
         self.invocation = invocation
         self.retry_after = retry_after
         self.members = members
+        self.instance = ""  # id of the instance that failed, where the call had begun on none
 
     @property
     def title(self) -> str:

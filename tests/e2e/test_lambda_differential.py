@@ -150,7 +150,10 @@ def both(
     payload = answer["Payload"].read()
     log = base64.b64decode(answer.get("LogResult", "")).decode()
     request = answer["ResponseMetadata"]["RequestId"]
-    middle = log.partition("\n")[2].partition(f"END RequestId: {request}")[0]
+    if log_format == "JSON":
+        middle = "\n".join(line for line in log.splitlines() if '"type":"platform.' not in line)
+    else:
+        middle = log.partition("\n")[2].partition(f"END RequestId: {request}")[0]
     seen = []
     for text, failed, printed, own, root in (
         (plain.payload, plain.failed, plain.log, ric.REQUEST, str(folder)),

@@ -150,6 +150,7 @@ def test_logs_have_a_group_a_function_and_a_stream_an_instance(aws: Aws) -> None
     until(lambda: logs.filter_log_events(logGroupName=group, filterPattern='"a word"')["events"])
     messages = [event["message"] for event in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]]
     request = whole["ResponseMetadata"]["RequestId"]
+    assert messages.pop(0).startswith("INIT_START Runtime Version: python:3.12.v1\tRuntime Version ARN: arn:aws:lambda:")
     assert messages[:3] == [f"START RequestId: {request} Version: $LATEST\n", "a word\n", f"END RequestId: {request}\n"]
     assert messages[3].startswith(f"REPORT RequestId: {request}\tDuration: ")
     with pytest.raises(logs.exceptions.ResourceNotFoundException):

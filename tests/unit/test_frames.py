@@ -46,7 +46,7 @@ class Owner:
     def on_ready(self, ready: Ready) -> None:
         self.ready += 1
 
-    def on_failed(self, error: InitFailed) -> None:
+    def on_failed(self, error: DayflyError) -> None:
         self.failed.append(error)
 
     def on_broken(self, violation: str) -> None:

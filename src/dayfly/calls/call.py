@@ -367,11 +367,13 @@ class Call:
 
     def _named(self, error: DayflyError) -> DayflyError:
         detail = error.detail
-        if isinstance(error, InstanceDied):
+        if isinstance(error, InstanceDied) and "error_type" not in error.members:
             detail = f"{detail}, while it ran this call"
-        return type(error)(
+        named = type(error)(
             detail, hint=error.hint, invocation=self.invoke.invocation, retry_after=error.retry_after, **error.members
         )
+        named.instance = error.instance
+        return named
 
     # --- endings ---------------------------------------------------------------------------------------------------------
 
@@ -393,7 +395,7 @@ class Call:
         status = self.dispatcher.status_of(error)
         self._tell(error if not error.invocation or error.invocation == self.invoke.invocation else self._named(error))
         self.dispatcher.ended(self)
-        self._record(status, self._ran(), error.status, error.kind, error.detail)
+        self._record(status, self._ran(), error.status, error.kind, error.detail, error.instance)
 
     def _finish(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
         """End with an answer: give back the slot, then write the record."""
@@ -403,7 +405,10 @@ class Call:
         self.group.release(self.instance, timings.run)
         self._record(status, timings, http_status, kind, message)
 
-    def _record(self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "") -> None:
+    def _record(
+        self, status: Status, timings: Timings, http_status: int, kind: str = "", message: str = "", failed: str = ""
+    ) -> None:
+        """`failed`: the instance that never got as far as the call."""
         invoke = self.invoke
         if invoke.mode is _SYNC and self.whole:
             self.dispatcher.keep(invoke, status)
@@ -427,7 +432,7 @@ class Call:
                 peak_kb,
                 cpu_us,
                 invoke.cause,
-                instance.id if instance is not None and not self.ahead else "",
+                instance.id if instance is not None and not self.ahead else failed,
                 invoke.attempt,
                 http_status,
                 kind,

@@ -13,6 +13,10 @@ only status and headers of the Reply are used and the function's body follows in
 
     frame(data, end, error) -> bytes              `end` with the last one; then `error` is what broke the answer off, if anything did
 
+A failure that takes actions to answer (what the call printed until then, say) is the business of the route's `explain`:
+
+    explain(head, invoke, error, do) -> Awaitable[Reply] | None       None: `fault` answers it. `do` acts for the platform itself
+
 (`whole` says of which answers `encode` wants the body first, because their head depends on it.)
 
 With `streams=True` the request's body is not collected: `decode` gets b"" as soon as the head is there, and the body goes to the
@@ -115,6 +119,7 @@ Decode = Callable[[Head, Params, bytes], Any]
 Encode = Callable[[Head, Any, Any], Reply]
 Fault = Callable[[Head, DayflyError], Reply]
 Whole = Callable[[Result], bool]
+Explain = Callable[[Head, Invoke, DayflyError, Do], Awaitable[Reply] | None]
 Frame = Callable[[bytes, bool, DayflyError | None], bytes]
 
 
@@ -131,6 +136,7 @@ class Route(Struct, frozen=True, kw_only=True):
     handle: Handle | None = None
     frame: Frame | None = None  # of a streamed answer; None: as they come, and one that fails is broken off
     whole: Whole | None = None  # whether `encode` needs the whole body of this answer, which comes in pieces
+    explain: Explain | None = None  # of a fast route
     fast: bool = False
     streams: bool = False
     own: bool = False  # on the dialect's own listener only, where nobody else wants that path

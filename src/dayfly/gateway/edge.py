@@ -12,7 +12,7 @@ from ..dialects.hook import Credentials, Head, Mount, Reply, Route
 from ..dialects.routing import Router
 from ..errors import DayflyError, MethodNotAllowed
 from ..model.call import Result
-from ..model.identity import Identity
+from ..model.identity import LOCAL, Identity
 from .connections import Connections
 from .limits import EdgeLimits
 
@@ -144,6 +144,10 @@ class Edge:
         self._found: dict[tuple[str, str, str], Match] = {}
         self.connections = connections or Connections(limits)
         self.collected = 0  # bytes of bodies that are being collected
+
+    async def perform_own(self, action: object) -> object:
+        """What the platform looks up by itself to answer a caller: who may call may know why that failed."""
+        return await self.perform(action, LOCAL)
 
     def find(self, method: str, host: str, path: str) -> Match | None:
         """The mount and route of this request; None: no dialect knows the path.

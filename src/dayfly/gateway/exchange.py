@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from ..actions import Invoke
@@ -322,7 +323,26 @@ class Exchange:
             self.answered = True
             self.protocol.abort()
             return
+        explain, invoke = self.match.route.explain, self._invoke
+        if explain is not None and invoke is not None:
+            self._invoke = None  # it is asked once
+            explained = explain(self.head, invoke, error, self.protocol.edge.perform_own)
+            if explained is not None:
+                self.protocol.spawn(self._explained(explained))
+                return
         self._whole(self.match.mount.dialect.fault(self.head, error))
+
+    async def _explained(self, explained: Awaitable[Reply]) -> None:
+        try:
+            reply = await explained
+        except DayflyError as error:
+            self.on_failure(error)
+        except Exception as error:
+            self.protocol.logger.exception("a failure could not be explained")
+            self.on_failure(Internal(f"{type(error).__name__} while a failure was explained"))
+        else:
+            if not self.answered and not self.protocol.gone:
+                self._whole(reply)
 
     def _whole(self, reply: Reply) -> None:
         head = self._head(reply, len(reply.body))

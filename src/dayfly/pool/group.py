@@ -338,6 +338,7 @@ class Group:
             self.starting -= 1
             self.pool.started(instance)
             error = exit.error or InstanceDied("the instance ended before it was ready")
+            error.instance = instance.id
             self._fail(error)
         self.pool.gone(instance)
         self._take_back(instance)

@@ -71,8 +71,8 @@ _decode_refusal = msgspec.json.Decoder(_Refusal).decode
 class ChannelEvents(Protocol):
     def on_ready(self, ready: Ready) -> None: ...
 
-    def on_failed(self, error: InitFailed) -> None:
-        """User code could not be loaded; the instance is ending."""
+    def on_failed(self, error: DayflyError) -> None:
+        """User code could not be loaded, or ended its process (InstanceDied); the instance is ending."""
 
     def on_broken(self, violation: str) -> None:
         """The connection is gone. `violation` tells what the instance did wrong; empty if it just closed."""
@@ -89,6 +89,7 @@ class Channel(asyncio.Protocol):
         "_failed",
         "_next",
         "_parser",
+        "_ready",
         "_serial",
         "_streams",
         "_transport",
@@ -106,7 +107,8 @@ class Channel(asyncio.Protocol):
         self._drained: list[Callable[[], None]] = []
         self._next = 0
         self._closed = False
-        self._failed: InitFailed | None = None
+        self._failed: DayflyError | None = None
+        self._ready = False
         self.full = False
 
     async def connect(self, path: str) -> None:
@@ -267,13 +269,19 @@ class Channel(asyncio.Protocol):
         elif stream != 0:
             raise ProtocolViolation(f"frame kind {plain} belongs to stream 0")
         elif plain == READY:
+            self._ready = True
             self._events.on_ready(_decode_ready(payload))
         elif plain == FAILED:
             failure = _decode_failure(payload)
             place = f" ({failure.file}, line {failure.line})" if failure.file else ""
-            self._failed = InitFailed(
+            made: type[DayflyError] = InitFailed
+            hint = "The function's code raised while it was being loaded. Fix it and deploy again."
+            if self._ready:
+                made = InstanceDied
+                hint = "Something within the function's process ended it. Its log may say more."
+            self._failed = made(
                 f"{failure.type}: {failure.message}{place}"[:8192],
-                hint="The function's code raised while it was being loaded. Fix it and deploy again.",
+                hint=hint,
                 error_type=failure.type[:256],
                 file=failure.file[:1024],
                 line=failure.line,

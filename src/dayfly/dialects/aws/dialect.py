@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ...errors import DayflyError
@@ -105,15 +106,13 @@ def aws(view: View) -> Dialect:
         candidates.sort(key=lambda operation: -len(operation.literals))
         handle = _handle(tuple(candidates), view)
         routes += [Route(method=method, path=each, handle=handle, body_bytes=BODY) for each in (path, path + "/")]
-    for name, decode, encode, frame in (
-        ("Invoke", calls.decode, calls.encode, None),
-        ("InvokeAsync", calls.decode_old, calls.encode_old, None),
-        ("InvokeWithResponseStream", streams.decode, streams.encode, streams.frame),
-    ):
+    plain = {"decode": calls.decode, "encode": calls.encode, "explain": calls.explain}
+    old = {"decode": calls.decode_old, "encode": calls.encode_old}
+    stream = {"decode": streams.decode, "encode": streams.encode, "explain": streams.explain, "frame": streams.frame}
+    translate: dict[str, dict[str, Any]] = {"Invoke": plain, "InvokeAsync": old, "InvokeWithResponseStream": stream}
+    for name, how in translate.items():
         path = operations("lambda")[name].path
-        routes += [
-            Route(method="POST", path=each, decode=decode, encode=encode, frame=frame, fast=True) for each in (path, path + "/")
-        ]
+        routes += [Route(method="POST", path=each, fast=True, **how) for each in (path, path + "/")]
     routes += services.routes(view)
     return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=authenticate, shapes=SHAPES)
 
@@ -139,7 +138,7 @@ def fault(head: Head, error: DayflyError) -> Reply:
     if "/invocations" in head.path or "-invocations" in head.path or "/invoke-async" in head.path:
         answer = Invocations.fault(error)
         if answer is not None:
-            return Streams.failed(answer, error) if "response-streaming" in head.path and answer.status == 200 else answer
+            return Streams.failed(answer) if "response-streaming" in head.path and answer.status == 200 else answer
     known = worded(error)
     if head.path in ("", "/") or scope_of(head).service not in ("", "lambda"):
         return services.failure(head, known)

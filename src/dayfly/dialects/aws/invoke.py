@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
-from functools import lru_cache
+from collections.abc import Awaitable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from ... import errors as e
-from ...actions import Invoke
-from ...model.call import Mode, Result
+from ...actions import GetInvocation, Invoke, ReadLogs
+from ...model.call import Invocation, Mode, Result, Status
 from ...model.ids import new_id
-from ..hook import Head, Params, Reply, View
+from ..hook import Do, Head, Params, Reply, View
+from .calllog import of_record, of_result
+from .crash import crash_of
 from .faults import AwsError
 from .profile import ASYNC_LIMIT
 from .record import LATEST, Record, find
-from .scope import function_name, place, scope_of
+from .scope import function_name, now, place, scope_of
 
 TAIL = 4096  # bytes of log
+PRINTED = 4096  # lines that are read for them
 _TYPES = ("RequestResponse", "Event", "DryRun")
-_OF_PLATFORM = ("Extension.", "Runtime.ExitError", "Runtime.InvalidEntrypoint")  # kinds of errors that no runtime described
 _encode = msgspec.json.encode
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -101,7 +103,7 @@ class Invocations:
             return Reply(202, headers)
         headers.append(("x-amz-executed-version", self._executed(head, invoke, result.revision)))
         if '"tail"' in invoke.client:
-            headers.append(("x-amz-log-result", _tail(invoke, result, self._view)))
+            headers.append(("x-amz-log-result", self._tail(invoke, result)))
         if result.error is not None:
             headers.append(("x-amz-function-error", "Unhandled"))
             return Reply(200, headers, error_body(result))
@@ -131,54 +133,38 @@ class Invocations:
         headers = [("x-amzn-requestid", identifier), ("content-type", "application/json")]
         if isinstance(error, DryRun):
             return Reply(204, headers)
-        body = crash_body(error, identifier)
-        if body is None:
+        crash = crash_of(error)
+        if crash is None:
             return None
         headers += [("x-amz-executed-version", LATEST), ("x-amz-function-error", "Unhandled")]
-        return Reply(200, headers, body)
+        return Reply(200, headers, crash.body(identifier))
 
+    def explain(self, head: Head, invoke: Invoke, error: e.DayflyError, do: Do) -> Awaitable[Reply] | None:
+        """The same, for a caller who wants the log of the call."""
+        return self._explained(invoke, error, do) if '"tail"' in invoke.client and crash_of(error) is not None else None
 
-def crash_body(error: e.DayflyError, identifier: str) -> bytes | None:
-    """What Lambda answers when the function's environment failed; None if the call never got there."""
-    if isinstance(error, e.TimedOut):
-        seconds = error.members.get("timeout_s", 0.0)
-        assert isinstance(seconds, float)
-        return _encode(
-            {
-                "errorType": "Sandbox.Timedout",
-                "errorMessage": f"RequestId: {identifier} Error: Task timed out after {seconds:.2f} seconds",
-            }
-        )
-    if isinstance(error, e.InitFailed | e.InstanceDied):
-        kind, payload = error.members.get("error_type"), error.members.get("payload")
-        if payload:
-            return str(payload).encode()
-        if kind:
-            message = error.detail.removeprefix(f"{kind}: ")
-            if str(kind).startswith(_OF_PLATFORM):
-                return _encode({"errorType": kind, "errorMessage": f"RequestId: {identifier} Error: {message}"})
-            trace = error.members.get("trace") or []
-            return _encode({"errorMessage": message, "errorType": kind, "requestId": "", "stackTrace": trace})
-        return _encode({"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {identifier} Error: {_ending(error)}"})
-    if isinstance(error, e.BadResponse):
-        members = error.members
-        return _encode(
-            {
-                "errorType": members.get("error_type", "Runtime.Unknown"),
-                "errorMessage": members.get("error_message", error.detail),
-            }
-        )
-    return None
+    async def _explained(self, invoke: Invoke, error: e.DayflyError, do: Do) -> Reply:
+        reply = self.fault(error)
+        assert reply is not None
+        record: Invocation = await do(GetInvocation(namespace=invoke.owner or invoke.namespace, id=invoke.invocation))
+        read = partial(ReadLogs, namespace=invoke.namespace, function=invoke.function, limit=PRINTED)
+        printed = (await do(read(invocation=invoke.invocation))).items
+        if record.status is Status.INIT_FAILED:  # what its environment printed was no call's yet
+            since = (await do(read(since=record.started))).items
+            printed = [line for line in since if line.instance == record.instance and line.invocation in ("", record.id)]
+        told = of_record(request_id(record.id), record, self._options(invoke, record.revision)[0])
+        lines = [*told.start(), *(line.text for line in printed), *told.finish()]
+        reply.headers.append(("x-amz-log-result", _tail(lines)))
+        return reply
 
+    def _options(self, invoke: Invoke, revision: int) -> tuple[Mapping[str, str], int]:
+        """Of a revision, and its MiB."""
+        found = self._view.revision(invoke.namespace, invoke.function, str(revision))
+        return (found.config.options, found.config.memory_mb) if found is not None else ({}, 128)
 
-def _ending(error: e.DayflyError) -> str:
-    signal, status = error.members.get("signal"), error.members.get("exit_status")
-    if signal:
-        names = {9: "killed", 11: "segmentation fault (core dumped)", 6: "aborted (core dumped)", 15: "terminated"}
-        return f"Runtime exited with error: signal: {names.get(int(str(signal)), signal)}"
-    if status:
-        return f"Runtime exited with error: exit status {status}"
-    return "Runtime exited without providing a reason"
+    def _tail(self, invoke: Invoke, result: Result) -> str:
+        told = of_result(request_id(result.invocation), result, *self._options(invoke, result.revision), now())
+        return _tail([*told.start(), result.log, *told.finish()])
 
 
 def error_body(result: Result) -> bytes:
@@ -209,32 +195,10 @@ def request_id(invocation: str) -> str:
     return f"{invocation[:8]}-{invocation[8:12]}-{invocation[12:16]}-{invocation[16:20]}-{invocation[20:]}"
 
 
-def report(identifier: str, run_s: float, memory_mb: int, peak_kb: int, init_s: float, status: str = "") -> str:
-    """The REPORT line."""
-    milliseconds = run_s * 1000
-    line = (
-        f"REPORT RequestId: {identifier}\tDuration: {milliseconds:.2f} ms\tBilled Duration: {max(1, math.ceil(milliseconds))} ms\t"
-        f"Memory Size: {memory_mb} MB\tMax Memory Used: {max(1, peak_kb // 1024)} MB\t"
-    )
-    if init_s:
-        line += f"Init Duration: {init_s * 1000:.2f} ms\t"
-    return line + (f"Status: {status}" if status else "") + "\n"
-
-
-def _tail(invoke: Invoke, result: Result, view: View) -> str:
-    identifier = request_id(result.invocation)
-    revision = view.revision(invoke.namespace, invoke.function, str(result.revision))
-    version = revision.config.options.get("version", LATEST) if revision is not None else LATEST
-    memory = revision.config.memory_mb if revision is not None else 128
-    timings = result.timings
-    status = "error" if result.error is not None and result.error.type.startswith(("Runtime.", "Function.")) else ""
-    printed = result.log.replace("\r", "\n")
-    if printed and not printed.endswith("\n"):
-        printed += "\n"
-    text = f"START RequestId: {identifier} Version: {version}\n{printed}END RequestId: {identifier}\n" + report(
-        identifier, timings.run, memory, result.rss_kb, timings.init if result.cold else 0.0, status
-    )
-    return base64.b64encode(text.encode()[-TAIL:]).decode()
+def _tail(lines: list[str]) -> str:
+    """The end of a log as a header has it."""
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in lines if line).replace("\r", "\n")
+    return base64.b64encode(text.encode("utf-8", "replace")[-TAIL:]).decode()
 
 
 @lru_cache(1024)

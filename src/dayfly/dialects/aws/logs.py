@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...actions import ListInvocations, ReadLogs
-from ...model.call import Invocation, Status
+from ...model.call import Invocation
 from ...model.log import LogLine
 from .call import Call, Perform
+from .calllog import of_record
 from .faults import AwsError
-from .invoke import report, request_id
+from .invoke import request_id
 from .record import KIND, LATEST
 from .scope import Name
 
@@ -166,21 +167,15 @@ def _merged(call: Call, function: str, lines: list[LogLine], records: list[Invoc
         else:
             events.append((line.time, 1, _event(call, function, line.instance, line.revision, line.time, line.text)))
     for record in records:
-        identifier = request_id(record.id)
-        stop = record.started + record.timings.queue + record.timings.cold + record.timings.run
-        version = _version(call, function, record.revision)
         mine = printed.get(record.id, [])
-        first = min([record.started + record.timings.cold, *(line.time for line in mine)])
-        last = max([stop, *(line.time for line in mine)])
-        told: list[tuple[float, int, str]] = [(first, 0, f"START RequestId: {identifier} Version: {version}")]
+        options = _options(call, function, record.revision)
+        one = of_record(request_id(record.id), record, options)
+        first = min([one.began, *(line.time for line in mine)])
+        last = max([one.end, *(line.time for line in mine)])
+        told = [(record.started, -1, text) for text in (one.birth(record.instance) if record.cold or one.load_s else [])]
+        told += [(first, 0, text) for text in one.start()]
         told += [(line.time, 1, line.text) for line in mine]
-        if record.status is Status.TIMED_OUT:
-            moment = datetime.fromtimestamp(last, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            told.append((last, 2, f"{moment} {identifier} Task timed out after {record.timings.run:.2f} seconds\n"))
-        told.append((last, 3, f"END RequestId: {identifier}"))
-        status = {Status.TIMED_OUT: "timeout", Status.CRASHED: "error", Status.INIT_FAILED: "error"}.get(record.status, "")
-        init = record.timings.init if record.cold else 0.0
-        told.append((last, 4, report(identifier, record.timings.run, record.memory_mb, record.peak_kb, init, status)))
+        told += [(last, 2, text) for text in one.finish()]
         events += [
             (moment, order, _event(call, function, record.instance, record.revision, moment, text))
             for moment, order, text in told
@@ -203,8 +198,12 @@ def _event(call: Call, function: str, instance: str, revision: int, moment: floa
 
 
 def _version(call: Call, function: str, revision: int) -> str:
+    return _options(call, function, revision).get("version", LATEST)
+
+
+def _options(call: Call, function: str, revision: int) -> dict[str, str]:
     found = call.view.revision(call.scope.namespace, function, str(revision))
-    return found.config.options.get("version", LATEST) if found is not None else LATEST
+    return found.config.options if found is not None else {}
 
 
 def _named(call: Call) -> str:

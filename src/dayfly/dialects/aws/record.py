@@ -24,8 +24,8 @@ from .scope import Scope, new_uuid, stamp
 
 KIND = "lambda/function"
 LATEST = "$LATEST"
+RUNTIME_VERSION = "8eeff65f6809a3ce81507fe733fe09b835899b99481ba22fd75b5a7338290ec1"
 _LISTED_WITHOUT = ("State", "StateReason", "StateReasonCode", "LastUpdateStatus", "RuntimeVersionConfig")
-_RUNTIME_VERSION = "8eeff65f6809a3ce81507fe733fe09b835899b99481ba22fd75b5a7338290ec1"
 
 
 class Record:
@@ -153,7 +153,7 @@ def defaults(scope: Scope, name: str) -> dict[str, Any]:
         "Architectures": ["x86_64"],
         "EphemeralStorage": {"Size": 512},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "RuntimeVersionConfig": {"RuntimeVersionArn": f"arn:aws:lambda:{scope.region}::runtime:{_RUNTIME_VERSION}"},
+        "RuntimeVersionConfig": {"RuntimeVersionArn": f"arn:aws:lambda:{scope.region}::runtime:{RUNTIME_VERSION}"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
     }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import msgspec
 
@@ -16,8 +15,9 @@ from ...actions import Invoke
 from ...errors import DayflyError
 from ...model.call import Result
 from ...model.ids import new_id
-from ..hook import Head, Reply
-from .invoke import Invocations, crash_body, error_body, json_body, request_id
+from ..hook import Do, Head, Reply
+from .crash import Crash, crash_of
+from .invoke import Invocations, error_body, json_body, request_id
 
 _encode = msgspec.json.encode
 
@@ -32,22 +32,19 @@ class Streams(Invocations):
         headers = _headers(whole)
         if result.streaming:
             return Reply(200, headers)
-        complete: dict[str, Any] = {}
-        log = next((value for name, value in whole.headers if name == "x-amz-log-result"), None)
-        if log is not None:
-            complete["LogResult"] = log
         if result.error is not None:
-            details = error_body(result)
-            complete |= {"ErrorCode": result.error.type or "Unhandled", "ErrorDetails": details.decode()}
-            return Reply(200, headers, event("InvokeComplete", "application/json", _encode(complete)))
+            return Reply(200, headers, _complete(error_body(result), _log(whole)))
         body = json_body(result)
         chunk = event("PayloadChunk", "application/octet-stream", body) if body else b""
-        return Reply(200, headers, chunk + event("InvokeComplete", "application/json", _encode(complete)))
+        return Reply(200, headers, chunk + _complete(b"", _log(whole)))
 
     @staticmethod
-    def failed(whole: Reply, error: DayflyError) -> Reply:
+    def failed(whole: Reply) -> Reply:
         """What Invoke answers to a call whose environment failed, as an event stream."""
-        return Reply(200, _headers(whole), Streams.frame(b"", True, error))
+        return Reply(200, _headers(whole), _complete(whole.body, _log(whole)))
+
+    async def _explained(self, invoke: Invoke, error: DayflyError, do: Do) -> Reply:
+        return self.failed(await super()._explained(invoke, error, do))
 
     @staticmethod
     def frame(data: bytes, end: bool, error: DayflyError | None) -> bytes:
@@ -55,13 +52,21 @@ class Streams(Invocations):
         framed = event("PayloadChunk", "application/octet-stream", data) if data else b""
         if not end:
             return framed
-        complete = {}
-        if error is not None:
-            details = crash_body(error, request_id(error.invocation or new_id())) or _encode(
-                {"errorType": "Runtime.Unknown", "errorMessage": error.detail}
-            )
-            complete = {"ErrorCode": _code(details), "ErrorDetails": details.decode()}
-        return framed + event("InvokeComplete", "application/json", _encode(complete))
+        if error is None:
+            return framed + _complete(b"", {})
+        crash = crash_of(error) or Crash("Runtime.Unknown", error.detail)
+        return framed + _complete(crash.body(request_id(error.invocation or new_id())), {})
+
+
+def _complete(details: bytes, log: dict[str, str]) -> bytes:
+    """The last event. `details`: of the error, if one is why it is the last."""
+    told = {"ErrorCode": _code(details), "ErrorDetails": details.decode()} if details else {}
+    return event("InvokeComplete", "application/json", _encode(log | told))
+
+
+def _log(whole: Reply) -> dict[str, str]:
+    log = dict(whole.headers).get("x-amz-log-result")
+    return {"LogResult": log} if log is not None else {}
 
 
 def _code(details: bytes) -> str:

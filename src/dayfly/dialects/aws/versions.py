@@ -57,7 +57,8 @@ async def deploy(call: Call, record: Record, version: dict[str, Any]) -> None:
         "group": logging["LogGroup"],
     }
     if logging["LogFormat"] == "JSON":
-        options |= {"format": "JSON", "level": logging.get("ApplicationLogLevel", "INFO")}
+        levels = {"level": logging.get("ApplicationLogLevel", "INFO"), "system": logging.get("SystemLogLevel", "INFO")}
+        options |= {"format": "JSON", **levels}
     if version.get("_provisioned"):
         options["initialization"] = "provisioned-concurrency"
     deployed: Deployed = await call.do(

@@ -134,7 +134,7 @@ class NodeBox:
         self._stop_s = min(max(ready.stop_s, 0.0), MAX_STOP)
         self._events.on_ready(ready)
 
-    def on_failed(self, error: InitFailed) -> None:
+    def on_failed(self, error: DayflyError) -> None:
         self._error = self._error or error
         self._sandbox.destroy(self.spec.id, max(LINGER, self._stop_s))
 
