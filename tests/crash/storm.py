@@ -2,6 +2,9 @@
 
     python -m tests.crash.storm --kills 1000 --events 100000
 
+Kills are spread evenly over the events: each waits until its share of them has come, and publishers do not run far ahead of what has
+come. So there is always something under way to lose.
+
 The way of an event: published to a broker, through a trigger ordered by key into a function; its answer is an event, written together
 with the end of the delivery, and goes through another ordered trigger to an HTTP server in this process. That notes what came, when.
 
@@ -26,17 +29,19 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.process import Process
 
-KEYS = 8  # of each publisher
+KEYS = 16  # of each publisher
 PUBLISHERS = 2
 BATCH = 25  # events in one request
-PAUSE = (0.02, 0.4)  # seconds between kills
-CALM = 180.0  # seconds that what waits may take in the end
+PAUSE = (0.02, 0.4)  # seconds between kills, at least
+AHEAD = 2000  # events that are published and have not come, at most
+STUCK = 180.0  # seconds without an event that came, after which the storm gives up
 
 WORK = """
 def handler(event, context):
@@ -56,6 +61,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.came: list[Came] = []
+        self.known: set[str] = set()  # ids that have come
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,7 +69,9 @@ class Sink:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
-                sink.came.append(Came(self.headers["ce-id"], self.headers["ce-partitionkey"], time.monotonic()))
+                came = Came(self.headers["ce-id"], self.headers["ce-partitionkey"], time.monotonic())
+                sink.came.append(came)
+                sink.known.add(came.id)
                 self.send_response(204)
                 self.end_headers()
 
@@ -82,11 +90,12 @@ class Sink:
 class Publisher(threading.Thread):
     """Publishes events of its own keys in order; what is not acknowledged is sent again, under the same ids."""
 
-    def __init__(self, url: str, name: str, events: int) -> None:
+    def __init__(self, url: str, name: str, events: int, sink: Sink) -> None:
         super().__init__(daemon=True)
         self.url = url
         self.prefix = name
         self.events = events
+        self.sink = sink
         self.acknowledged: dict[str, list[str]] = {}  # by key, in order
         self.over = threading.Event()
 
@@ -95,6 +104,9 @@ class Publisher(threading.Thread):
         counts: dict[str, int] = {}
         left = self.events
         while left > 0 and not self.over.is_set():
+            if PUBLISHERS * (self.events - left) > len(self.sink.known) + AHEAD:
+                self.over.wait(0.02)
+                continue
             batch = []
             for _ in range(min(BATCH, left)):
                 key = f"{self.prefix}{rng.randrange(KEYS)}"
@@ -137,39 +149,51 @@ class Report(NamedTuple):
 
 
 def storm(folder: Path, *, kills: int, events: int, seed: int = 1, say: Any = lambda _: None) -> Report:
-    """Run one. Raises AssertionError if the queue does not empty in the end."""
+    """Run one. Raises AssertionError if nothing comes any more although something waits."""
     rng = random.Random(seed)
     sink = Sink()
     server = Process(folder / "data", allow_targets=("127.0.0.0/8",))
     server.start()
+    publishers: list[Publisher] = []
     try:
         prepare(server, sink)
         url = f"http://127.0.0.1:{server.port}/events/default"
-        publishers = [Publisher(url, chr(ord("a") + i), events // PUBLISHERS) for i in range(PUBLISHERS)]
+        publishers += [Publisher(url, chr(ord("a") + i), events // PUBLISHERS, sink) for i in range(PUBLISHERS)]
         for publisher in publishers:
             publisher.start()
         killed: dict[str, int] = {"server": 0, "node": 0, "instance": 0}
         moments: list[float] = []
-        while sum(killed.values()) < kills:
+        while len(moments) < kills:
             time.sleep(rng.uniform(*PAUSE))
+            _until(sink, lambda: len(sink.known) >= events * len(moments) // kills)
             who = rng.choices(("server", "node", "instance"), (5, 2, 3))[0]
             if _kill(server, who, rng):
                 killed[who] += 1
                 moments.append(time.monotonic())
-                if sum(killed.values()) % 50 == 0:
-                    say(f"{sum(killed.values())} kills, {len(sink.came)} events have come")
-        for publisher in publishers:
-            publisher.join(CALM)
-            publisher.over.set()
-        pending = _calm(server)
+                if len(moments) % 50 == 0:
+                    say(f"{len(moments)} kills, {len(sink.known)} events have come")
+        _until(sink, lambda: not any(publisher.is_alive() for publisher in publishers))
+        pending = _calm(server, sink)
         dead = {letter["event"]["id"] for letter in _dead(server)}
         return _judge(killed, moments, publishers, sink.came, dead, pending)
     finally:
+        for publisher in publishers:
+            publisher.over.set()
         server.stop()
         sink.server.shutdown()
         sink.server.server_close()
         with contextlib.suppress(AssertionError):
             server.wait_gone()
+
+
+def _until(sink: Sink, holds: Callable[[], bool]) -> None:
+    """Wait for something, for as long as events come."""
+    seen, at = len(sink.came), time.monotonic()
+    while not holds():
+        if len(sink.came) > seen:
+            seen, at = len(sink.came), time.monotonic()
+        assert time.monotonic() - at < STUCK, f"nothing has come for {STUCK:.0f} s; {len(sink.known)} events had"
+        time.sleep(0.02)
 
 
 def prepare(server: Process, sink: Sink) -> None:
@@ -212,15 +236,16 @@ def _command(pid: int) -> bytes:
     return b""
 
 
-def _calm(server: Process) -> int:
-    """Wait until nothing is to be delivered any more. -> what still is, when patience ends"""
-    until = time.monotonic() + CALM
-    left = 1
-    while left and time.monotonic() < until:
+def _calm(server: Process, sink: Sink) -> int:
+    """Wait until nothing is to be delivered any more. -> what still is, when nothing comes any more"""
+
+    def left() -> int:
         stats = [server.api("GET", f"/triggers/{name}/stats") for name in ("work", "tell")]
-        left = sum(one["waiting"] + one["running"] for one in stats)
-        time.sleep(0.1)
-    return left
+        return sum(one["waiting"] + one["running"] for one in stats)
+
+    with contextlib.suppress(AssertionError):
+        _until(sink, lambda: not left())
+    return left()
 
 
 def _dead(server: Process) -> list[Any]:
