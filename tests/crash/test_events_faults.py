@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,7 @@ class World:
         self.clock = FakeClock()
         self.calls: list[str] = []
         self.fails = 0
+        self.gate: asyncio.Event | None = None
 
     async def open(self) -> None:
         self.store = SqliteStore(self.path)
@@ -58,20 +61,21 @@ class World:
 
     async def run(self, call: Invoke) -> Result:
         self.calls.append(call.cause)
+        if self.gate is not None:
+            await self.gate.wait()
         self.fails -= 1
         failed = FunctionError(type="E", message="no") if self.fails >= 0 else None
         return Result(invocation=call.invocation, error=failed)
 
-    async def perform(self, action: a.Action) -> object:
-        outcome: object = await self.eventing.performers()[type(action)](action)
-        return outcome
+    async def perform(self, action: a.Action) -> Any:
+        return await self.eventing.performers()[type(action)](action)
 
     async def trigger(self, **delivery: float) -> None:
         to = Destination(kind="function", name="f")
         await self.perform(a.PutTrigger(name="t", target=to, delivery=Policy(jitter=0.0, **delivery)))  # type: ignore[arg-type]
 
-    async def publish(self, *ids: str) -> None:
-        events = tuple(Event(id=id, source="/s", type="t", data=b"x" * 2000) for id in ids)
+    async def publish(self, *ids: str, size: int = 2000) -> None:
+        events = tuple(Event(id=id, source="/s", type="t", data=b"x" * size) for id in ids)
         await self.perform(a.PublishEvents(events=events))
 
     async def until(self, calls: int) -> None:
@@ -114,6 +118,48 @@ async def test_a_full_disk_refuses_what_it_cannot_keep_and_loses_nothing(world: 
     await world.until(len(accepted) + 1)
     await world.quiet()
     assert sorted(world.calls) == sorted([*accepted, "after"])
+
+
+async def test_what_ended_while_the_disk_was_full_is_written_when_there_is_space_and_runs_once(world: World) -> None:
+    await world.perform(a.PutQueue(name="done", max_bytes=1 << 20))
+    world.gate = asyncio.Event()
+    tell = Destination(kind="queue", name="done")  # the end comes with a record of the event: that needs space
+    to = Destination(kind="function", name="f")
+    await world.perform(a.PutTrigger(name="t", target=to, delivery=Policy(on_success=tell, jitter=0.0)))
+    await world.publish("1", size=100_000)
+    await world.until(1)
+    connection = world.store._connections[0]
+    [(pages,)] = connection.execute("PRAGMA page_count").fetchall()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    world.gate.set()
+    for _ in range(90):  # much longer than a lease
+        await world.quiet()
+        world.clock.advance(1.0)
+    stats = await world.perform(a.GetTriggerStats(name="t"))
+    assert (stats.running, stats.waiting) == (1, 0)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    world.clock.advance(1.0)
+    await world.quiet()
+    assert (await world.perform(a.GetTriggerStats(name="t"))).running == 0
+    assert (await world.perform(a.GetQueueStats(name="done"))).waiting == 1
+    assert world.calls == ["1"]
+
+
+async def test_a_server_that_stops_while_the_disk_is_full_does_not_wait_for_space(world: World) -> None:
+    await world.perform(a.PutQueue(name="done", max_bytes=1 << 20))
+    to, tell = Destination(kind="function", name="f"), Destination(kind="queue", name="done")
+    await world.perform(a.PutTrigger(name="t", target=to, delivery=Policy(on_success=tell, jitter=0.0)))
+    world.gate = asyncio.Event()
+    await world.publish("1", size=100_000)
+    await world.until(1)
+    connection = world.store._connections[0]
+    [(pages,)] = connection.execute("PRAGMA page_count").fetchall()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    world.gate.set()
+    await world.quiet()
+    await world.close()
+    await world.open()
+    await world.until(2)  # at least once
 
 
 async def test_a_torn_record_at_the_end_of_the_log_costs_nothing_that_was_acknowledged(world: World, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class World:
         self.clock = FakeClock()
         self.calls: list[Invoke] = []
         self.answers: dict[str, list[Result | Exception]] = {}
+        self.refuses: dict[str, str] = {}  # function -> id of an event that makes it raise, whatever comes along with it
         self.gates: dict[str, asyncio.Event] = {}
         self.running: dict[str, int] = {}
         self.peak: dict[str, int] = {}
@@ -73,6 +74,8 @@ class World:
                 await self.gates[name].wait()
         finally:
             self.running[name] -= 1
+        if name in self.refuses and f'"id":"{self.refuses[name]}"'.encode() in call.body:
+            return Result(invocation=call.invocation, error=RAISED)
         return self.answer(name, call.invocation)
 
     def answer(self, name: str, invocation: str = "") -> Result:

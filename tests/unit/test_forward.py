@@ -41,11 +41,36 @@ async def test_timers_fire_in_their_order_each_at_its_own_time() -> None:
 
     async def settled() -> None: ...
 
-    assert await clock.forward(31.0, settled) == 4
+    assert await clock.forward(31.0, settled, patience=1.0) == (4, 0.0)
     assert seen == [("a", 10.0), ("a", 20.0), ("b", 30.0), ("a", 30.0)]
     assert clock.now() - began == 31.0
     base.advance(9.0)  # time goes on by itself, too
     assert seen[-1] == ("a", 40.0)
+
+
+async def test_a_long_time_passes_in_parts_and_loses_no_timer() -> None:
+    base = FakeClock()
+    clock = ForwardClock(base)
+    began = clock.now()
+    seen: list[float] = []
+
+    def tick() -> None:
+        seen.append(clock.now() - began)
+        clock.call_later(60.0, tick)
+
+    clock.call_later(60.0, tick)
+
+    async def settled() -> None:  # what a timer starts takes a while
+        base.advance(0.25 if seen else 0.0)
+
+    left, parts = 3600.0, 0
+    while left:
+        _, left = await clock.forward(left, settled, patience=5.0)
+        parts += 1
+        assert len(clock._timers) == 1
+    assert parts >= 3
+    assert seen == [60.0 * (number + 1) for number in range(60)]
+    assert clock.now() - began >= 3600.0
 
 
 class World:

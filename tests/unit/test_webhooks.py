@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,23 @@ async def test_a_request_that_could_not_be_kept_may_be_sent_again() -> None:
             await send(b"{}", **good)
         world.eventing.queue.admit = admit  # type: ignore[method-assign]
         assert (await send(b"{}", **good)).status == 202
+
+
+async def test_what_was_accepted_once_is_known_after_a_restart_and_forgotten_in_time(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    good = {"x_hub_signature_256": "sha256=" + mac(b"{}").hex(), "x_github_delivery": "d-1"}
+    async with Sourced(tmp_path / "db", clock=clock) as world:
+        world.secrets["github"] = KEY
+        await world.trigger("webhook", signature="github", secret="secret:github", tolerance_s=300.0)
+        await world.running()
+        assert (await Sender(world)(b"{}", **good)).status == 202
+    async with Sourced(tmp_path / "db", clock=clock) as world:
+        world.secrets["github"] = KEY
+        world.runner.secret_changed("default", "github")
+        await world.running()
+        assert json.loads((await Sender(world)(b"{}", **good)).body) == {"accepted": False, "duplicate": True}
+        clock.advance(601.0)
+        assert (await Sender(world)(b"{}", **good)).status == 202
 
 
 async def test_slack_is_answered_its_challenge() -> None:

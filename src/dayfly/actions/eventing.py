@@ -365,7 +365,8 @@ class Replay(Action, frozen=True, kw_only=True):
 
 class AdvanceTime(Action, frozen=True, kw_only=True):
     """Development server only: let so much time pass at once. Retries and timers fall due in their order, each at its own
-    moment, and what they start ends before the next one. -> Advanced"""
+    moment, and what they start ends before the next one. Where that takes more than a few seconds, `left` of the answer says how much
+    is still to pass: ask for that. -> Advanced"""
 
     seconds: float
 
@@ -404,3 +405,4 @@ class Advanced(Struct, frozen=True, kw_only=True):
 
     now: float  # seconds since the epoch, by the server's clock
     fired: int  # timers
+    left: float = 0.0  # seconds that have not passed yet

@@ -200,14 +200,23 @@ def advance(session: Session, duration: str, output: str) -> None:
     """Put the time of a development server forward.
 
     Retries and timers that fall due on the way fire in their order, each at its own moment, and what they start ends
-    before the next one. Only for a server started with `dayfly up --dev`.
+    before the next one. Where much happens on the way, it says every few seconds how far it is; Ctrl-C leaves the time
+    where it is then. Only for a server started with `dayfly up --dev`.
     """
     unit = UNITS.get(duration[-1:], 0)
     try:
         seconds = float(duration[:-1]) * unit if unit else float(duration)
     except ValueError:
         raise click.UsageError(f"{duration!r} is not a duration: 90s, 15m, 1h, 7d.") from None
-    advanced = session.client.request("POST", session.path("time", "advance"), send={"seconds": seconds}, timeout=600.0)
+    fired = 0
+    while True:
+        advanced = session.client.request("POST", session.path("time", "advance"), send={"seconds": seconds}, timeout=600.0)
+        fired += advanced["fired"]
+        seconds = advanced["left"]
+        if not seconds:
+            break
+        note(f"It is {moment(advanced['now'])}; {fired} timers have fired.")
+    advanced["fired"] = fired
     if output != "table":
         print_data(advanced, output)
     else:

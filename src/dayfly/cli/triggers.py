@@ -91,6 +91,8 @@ def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--order-by", metavar="ATTRIBUTE", help="Events equal in this attribute go in order, one at a time.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Events in one delivery, as a list.")
 @click.option("--window", type=float, metavar="SECONDS", help="How long a batch may wait to fill.")
+@click.option("--bisect", is_flag=True, help="Halve a batch that fails, until those that fail stand alone.")
+@click.option("--once-in", type=float, metavar="SECONDS", help="Take an event (by source and id) once in this time.")
 @click.option("--dead-letter", metavar="TARGET", help="Also gets what could not be delivered.")
 @click.option("--on-success", metavar="TARGET", help="Gets a record of each success.")
 @click.option("--on-failure", metavar="TARGET", help="Gets a record of each failure.")
@@ -131,9 +133,12 @@ def _trigger(given: dict[str, Any]) -> dict[str, Any]:
         "order_by": "order_by",
         "batch": "batch",
         "window": "batch_window_s",
+        "once_in": "dedup_s",
         "reply": "reply",
     }
     delivery = {field: given[option] for option, field in names.items() if given[option] is not None}
+    if given["bisect"]:
+        delivery["bisect"] = True
     for option in ("dead_letter", "on_success", "on_failure"):
         if given[option]:
             delivery[option] = destination(given[option])

@@ -73,22 +73,35 @@ class Brokers:
         trigger = self._catalog.trigger(action.namespace, action.name)
         return await self._write([self._router.fire(trigger, event) for event in action.events])
 
-    async def emit(self, namespace: str, trigger: str, events: Sequence[Event], checkpoint: bytes | None = None) -> int:
+    async def emit(
+        self,
+        namespace: str,
+        trigger: str,
+        events: Sequence[Event],
+        checkpoint: bytes | None = None,
+        *,
+        once: str = "",
+        once_s: float = 0.0,
+    ) -> int:
         """Events from the source of a trigger, and where the source has come to, in one transaction: what a source emits is
-        delivered although this server is killed, and is not emitted twice. -> how many passed the filter
+        delivered although this server is killed, and is not emitted twice. Under a text `once` they are accepted once within so
+        many seconds. -> how many were not, because they had been
 
         Raises NotFound if the trigger is gone, Throttled when too much waits.
         """
         self._check(events)
         await self._queue.admit(0)
         found = self._catalog.trigger(namespace, trigger)
-        plans = [self._router.fire(found, event) for event in events if self._catalog.passes(found, event)]
+        plans = [
+            self._router.emit(found, event, once=f"{once}\n{index}" if once else "", once_s=once_s)
+            for index, event in enumerate(events)
+            if self._catalog.passes(found, event)
+        ]
         also: list[Statement] = []
         if checkpoint is not None:
             row = {"namespace": namespace, "name": trigger, "body": checkpoint, "updated": self._clock.now()}
             also.append(("checkpoint_put", row))
-        await self._write(plans, also)
-        return len(plans)
+        return sum(published.duplicate for published in await self._write(plans, also))
 
     async def checkpoint(self, namespace: str, trigger: str) -> bytes | None:
         """Where the source of a trigger had come to."""

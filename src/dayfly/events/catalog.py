@@ -232,6 +232,7 @@ class Catalog:
             action.name,
             ("checkpoint_delete", row),
             ("queue_cancel_lane", lane | {"ended": self._clock.now(), "last_error": "its trigger was deleted"}),
+            ("queue_forget_claims", lane),
             ("events_delete_channel", {"namespace": action.namespace, "channel": lane["lane"]}),
         )
 

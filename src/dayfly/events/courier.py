@@ -1,7 +1,8 @@
 """Carries items to where they go, and decides what follows: calls a function, posts to an address, puts into a queue or broker.
 
 What kind of item it is stands in its lane (see `items`). A batch is one delivery with one answer; with `partial` the answer may name
-those that failed, and the others are done.
+those that failed, and the others are done. With `bisect` a batch that fails whole is halved within the same attempt: nothing of that is
+written down, so a crash in the middle delivers the whole of it again, as any crash does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from . import cloudevents
 from .attempt import Outcome
 from .items import Item, Plan, decode_call, decode_event, decode_message, decode_post
 from .report import report
-from .retry import End, Progress, Retry, State, decide, expired
+from .retry import COUNTS, End, Progress, Retry, State, decide, expired
 from .routing import Router, hop, written
 from .subscription import Subscription
 
@@ -228,6 +229,12 @@ class Courier:
         else:
             return [self._transfer(sub, item, delivered) for item, delivered in fresh]
         failed = failures(answer, {delivered.id for delivered in events}) if policy.partial and batch else set()
+        if policy.bisect and len(fresh) > 1 and (failed is None or blames(answer)):
+            middle = len(fresh) // 2
+            return [
+                *await self._deliver(sub, trigger, fresh[:middle]),
+                *await self._deliver(sub, trigger, fresh[middle:]),
+            ]
         replies = self._replies(policy, answer, namespace, events[0].event)
         outcomes = []
         for index, (item, delivered) in enumerate(fresh):
@@ -337,6 +344,13 @@ def answered(answer: Result) -> list[Event]:
     return (
         cloudevents.batch_from_json(answer.body) if answer.body.lstrip()[:1] == b"[" else [cloudevents.from_json(answer.body)]
     )
+
+
+def blames(answer: Result | DayflyError) -> bool:
+    """Whether a batch failed of what is in it, so that parts of it may fare better."""
+    if isinstance(answer, Result):
+        return answer.error is not None or answer.status >= 500
+    return isinstance(answer, (*COUNTS, BadInput))
 
 
 def failures(answer: Result | DayflyError, known: set[str]) -> set[str] | None:

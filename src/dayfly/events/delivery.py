@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..clock import Clock, Timer
-from ..errors import DayflyError
+from ..errors import DayflyError, Unavailable
+from ..store.port import Effect, Statement
 from .attempt import Outcome, changes
 from .items import DELIVERY, Item
 from .lanes import NEVER, Lane, Lanes
@@ -67,6 +68,8 @@ class Delivery:
         self._lanes = Lanes(self._limit, overall)
         self._tasks: set[asyncio.Task[None]] = set()  # claims and deliveries
         self._items: dict[tuple[str, int], asyncio.Task[None]] = {}  # (id, lease epoch) -> attempt under way
+        self._unwritten: set[tuple[str, int]] = set()  # attempts that have ended and wait for the disk; each holds its place
+        self._again: asyncio.Future[None] | None = None  # done when the store is to be asked again
         self._stopped: set[str] = set()  # cancelled a moment ago
         self._timer: Timer | None = None
         self._seen = (self._clock.now(), self._clock.monotonic())  # for jumps of the wall clock
@@ -108,6 +111,7 @@ class Delivery:
                 await asyncio.wait({over, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             over.cancel()
             await asyncio.gather(over, return_exceptions=True)
+        self._ask_again()
         for task in self._housekeeping:
             task.cancel()
         await asyncio.gather(*self._housekeeping, return_exceptions=True)
@@ -291,7 +295,7 @@ class Delivery:
     async def _write(self, lane: Lane, sub: Subscription, item: Item, outcome: Outcome, now: float) -> None:
         verdict = outcome.verdict
         try:
-            effects = await self._store.commit(*changes(sub.lane, item, outcome, now), fenced=True)
+            effects = await self._commit(item, changes(sub.lane, item, outcome, now))
         except DayflyError as error:  # the store refuses: the lease runs out and the item is delivered again
             log.error("the outcome of %s cannot be written, it will run again: %s", item.id, error)
             return
@@ -306,6 +310,34 @@ class Delivery:
                 self._queue.follows(outcome.follows, effects[len(effects) - len(outcome.follows.statements) :])
         if self._on_end is not None:
             self._on_end(sub, outcome)
+
+    async def _commit(self, item: Item, statements: list[Statement]) -> list[Effect]:
+        """Write an outcome, and where the disk does not take it (it is full), wait until it does: the item's lease and place are kept,
+        so nothing runs twice and no more is begun than can be written down."""
+        held = (item.id, item.epoch)
+        try:
+            while True:
+                try:
+                    return await self._store.commit(*statements, fenced=True)
+                except Unavailable as error:
+                    if not self._running:
+                        raise
+                    if held not in self._unwritten:
+                        log.warning("the outcome of %s cannot be written for now: %s", item.id, error)
+                    self._unwritten.add(held)
+                    await asyncio.shield(self._later())
+        finally:
+            self._unwritten.discard(held)
+
+    def _later(self) -> asyncio.Future[None]:
+        if self._again is None or self._again.done():
+            self._again = asyncio.get_running_loop().create_future()
+            self._every_clock.call_later(STORE_RETRY, self._ask_again)
+        return self._again
+
+    def _ask_again(self) -> None:
+        if self._again is not None and not self._again.done():
+            self._again.set_result(None)
 
     def _ended(self, lane: Lane, items: list[Item], _: asyncio.Task[None]) -> None:
         """Give back the place; a callback of the task, because one cancelled before its first step runs no `finally`."""
@@ -349,7 +381,7 @@ class Delivery:
         now = self._clock.now()
         self._stopped.clear()
         self._wake()
-        mine = [{"id": id, "epoch": epoch, "until": now + LEASE} for id, epoch in self._items]
+        mine = [{"id": id, "epoch": epoch, "until": now + LEASE} for id, epoch in [*self._items, *self._unwritten]]
         if mine:
             await self._store.commit(("queue_renew", mine))
         if await self._store.fetch("queue_expired", now=now):

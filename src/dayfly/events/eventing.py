@@ -29,6 +29,7 @@ from .subscription import Subscriptions
 
 TIDY_EVERY: Final = 30.0  # seconds
 MAX_ADVANCE: Final = 366 * 86400.0  # seconds
+ADVANCING: Final = 5.0  # seconds that one request to advance may take
 TURNS: Final = 20  # of the event loop
 
 log = logging.getLogger("dayfly.events")
@@ -126,8 +127,8 @@ class Eventing:
         if not 0.0 <= action.seconds <= MAX_ADVANCE:
             raise BadInput(f"`seconds` is between 0 and {MAX_ADVANCE:.0f}.", field="seconds")
         async with self._advancing:
-            fired = await self._clock.forward(action.seconds, self._settled)
-        return a.Advanced(now=self._clock.now(), fired=fired)
+            fired, left = await self._clock.forward(action.seconds, self._settled, patience=ADVANCING)
+        return a.Advanced(now=self._clock.now(), fired=fired, left=left)
 
     async def _settled(self) -> None:
         """Until what is due has been delivered and what sources had to say is written."""

@@ -10,12 +10,8 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from ..clock import Clock, Timer
-from ..errors import TooLarge
-
-MAX_TIMERS: Final = 100_000  # fired in one go
 
 
 class ForwardTimer:
@@ -56,24 +52,24 @@ class ForwardClock:
         finally:
             timer.cancel()
 
-    async def forward(self, seconds: float, settled: Callable[[], Awaitable[None]]) -> int:
+    async def forward(self, seconds: float, settled: Callable[[], Awaitable[None]], *, patience: float) -> tuple[int, float]:
         """Let so many seconds pass. Timers fire in the order of their time, at their time, and after each we wait until what it started
-        has `settled`. -> how many fired
-
-        Raises TooLarge when that are more than MAX_TIMERS: time stands then where the last one fired.
+        has `settled`. -> how many fired, and the seconds that have not passed, because `patience` (seconds, real ones) was over
         """
         until = self.monotonic() + seconds
+        over = self._base.monotonic() + patience
         fired = 0
         await settled()
         while (due := self._next()) is not None and due <= until:
-            if fired >= MAX_TIMERS:
-                raise TooLarge(f"More than {MAX_TIMERS} timers fall due in that time.", hint="Advance in smaller steps.")
+            if self._base.monotonic() >= over:
+                self._arm()
+                return fired, until - self.monotonic()
             self._ahead += max(0.0, due - self.monotonic())
             fired += self._fire()
             await settled()
         self._ahead += max(0.0, until - self.monotonic())
         self._arm()
-        return fired
+        return fired, 0.0
 
     def _next(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:

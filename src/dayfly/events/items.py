@@ -71,6 +71,8 @@ class New(NamedTuple):
     function: str = ""  # that it will call, if that is known
     key: str = ""
     event: int | None = None  # events.seq: the body is kept there
+    once: str = ""  # of an event: what its lane takes once within `window` seconds
+    window: float = 0.0
 
     def row(self) -> dict[str, object]:
         return {
@@ -126,6 +128,9 @@ class Plan:
 
 def puts(item: New) -> list[Statement]:
     """Puts an item into its lane."""
+    if item.event is not None and item.once:
+        row = item.row() | {"once": item.once, "expired": item.created - item.window}
+        return [("queue_put_event", row), ("queue_claim_event", row), ("queue_drop_repeated", row)]
     if item.event is not None:
         return [("queue_put_event", item.row())]
     return [("queue_put", item.row()), ("queue_put_call", {"id": item.id, "body": item.body})]

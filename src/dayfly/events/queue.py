@@ -183,7 +183,7 @@ class AsyncQueue:
         places: list[tuple[Lane, int, New]] = []  # with the index of the statement that tells whether it was written
         for item in items:
             lane = None
-            if not item.key and item.due <= now and self._worker is not None:
+            if not item.key and not item.once and item.due <= now and self._worker is not None:
                 lane = self._worker.reserve(item.namespace, item.lane)
             if lane is None:
                 statements += puts(item)

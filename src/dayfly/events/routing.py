@@ -51,11 +51,18 @@ class Router:
         """An event for a broker and its deliveries. Raises NotFound for a broker that does not exist."""
         settings = self.catalog.broker(namespace, broker)
         triggers = self.catalog.matching(namespace, broker, event)
-        return self._event(namespace, "b:" + broker, event, triggers, once_s=settings.dedup_s, records=settings.records)
+        once = f"{event.source}\n{event.id}" if settings.dedup_s else ""
+        return self._event(
+            namespace, "b:" + broker, event, triggers, once=once, once_s=settings.dedup_s, records=settings.records
+        )
 
     def fire(self, trigger: Trigger, event: Event) -> Plan:
-        """An event for one trigger."""
-        return self._event(trigger.namespace, trigger_lane(trigger.name), event, [trigger])
+        """An event for one trigger, by hand: whether or not it was delivered before."""
+        return self._event(trigger.namespace, trigger_lane(trigger.name), event, [trigger], again=True)
+
+    def emit(self, trigger: Trigger, event: Event, *, once: str = "", once_s: float = 0.0) -> Plan:
+        """An event from the source of a trigger. `once`: what is accepted once within so many seconds."""
+        return self._event(trigger.namespace, trigger_lane(trigger.name), event, [trigger], once=once, once_s=once_s)
 
     def _event(
         self,
@@ -64,8 +71,10 @@ class Router:
         event: Event,
         triggers: Iterable[Trigger],
         *,
+        once: str = "",
         once_s: float = 0.0,
         records: bool = False,
+        again: bool = False,
     ) -> Plan:
         try:
             body = encode(event)
@@ -79,7 +88,7 @@ class Router:
             identifier = refused = ""
             if not (trigger.skips and trigger.broker):
                 try:
-                    item = self.deliver(trigger, event, self.last_seq, body)
+                    item = self.deliver(trigger, event, self.last_seq, body, again=again)
                     plan.items.append(item)
                     identifier = item.id
                 except DayflyError as error:
@@ -94,21 +103,24 @@ class Router:
             "id": event.id,
             "type": event.type,
             "received": now,
-            "once": f"{event.source}\n{event.id}" if once_s else None,
+            "once": once or None,
             "body": body,
             "deliveries": encode_deliveries([(one.trigger, one.id, *filter(None, [one.error])) for one in scheduled])
             if scheduled
             else b"",
             "record": outcome.record,
         }
-        if once_s:
+        if once:
             plan.statements.append(("event_forget_once", row | {"expired": now - once_s}))
         plan.events.append(Accepted(len(plan.statements), row, event, outcome))
         plan.statements.append(("event_put", row))
         return plan
 
-    def deliver(self, trigger: Trigger, event: Event, seq: int, body: bytes) -> New:
-        """The delivery of an event that is (being) written. Raises DayflyError if the trigger should call, and cannot."""
+    def deliver(self, trigger: Trigger, event: Event, seq: int, body: bytes, *, again: bool) -> New:
+        """The delivery of an event that is (being) written. `again`: also of one that the trigger has taken before.
+
+        Raises DayflyError if the trigger should call, and cannot.
+        """
         now = self.clock.now()
         if trigger.calls_async and trigger.target.kind == "function":
             return self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops)
@@ -123,6 +135,8 @@ class Router:
             function=trigger.target.name if trigger.target.kind == "function" else "",
             key="" if key is None else str(key)[:512],
             event=seq,
+            once="" if again or not trigger.delivery.dedup_s else f"{event.source}\n{event.id}",
+            window=trigger.delivery.dedup_s,
         )
 
     # --- passing on -------------------------------------------------------------------------------------------------

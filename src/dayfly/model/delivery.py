@@ -72,6 +72,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_bytes: Annotated[int, Meta(ge=1, le=64 << 20)] = 5 << 20
     batch_window_s: Annotated[float, Meta(ge=0, le=300, description="how long a batch may wait to fill")] = 0.0
     partial: bool = False  # the answer may name those of a batch that failed: {"batchItemFailures": [{"itemIdentifier": id}]}
+    bisect: bool = (
+        False  # a batch that fails whole is delivered again as two halves, at once, until those that fail stand alone
+    )
+    dedup_s: Annotated[float, Meta(ge=0, le=DAY, description="an event (source and id) is delivered once in this time")] = 0.0
     timeout_s: Annotated[float, Meta(ge=0, le=DAY, description="of one delivery; 0: the function's own, or 30 for http")] = 0.0
     dead_letter: Destination | None = None  # also gets what died; it stays in the list of the dead as well
     on_success: Destination | None = None

@@ -44,8 +44,13 @@ class SourceFailed(DayflyError):
 class Outlet(Protocol):
     """Where a source puts what it has."""
 
-    async def emit(self, events: Sequence[Event], checkpoint: bytes | None = None) -> None:
-        """Return once they are on disk. Raises DayflyError if they cannot be: then none of them is."""
+    async def emit(
+        self, events: Sequence[Event], checkpoint: bytes | None = None, *, once: str = "", once_s: float = 0.0
+    ) -> int:
+        """Return once they are on disk. Raises DayflyError if they cannot be: then none of them is.
+
+        `once`: what is accepted once within so many seconds, also over a restart. -> how many were not, because they had been
+        """
         ...
 
 
@@ -159,4 +164,16 @@ def guessed(data: bytes) -> str:
         return "application/octet-stream"
 
 
-Emit = Callable[[str, str, Sequence[Event], bytes | None], Awaitable[object]]  # namespace, trigger, events, checkpoint
+class Emit(Protocol):
+    """See events.broker.Brokers.emit."""
+
+    async def __call__(
+        self,
+        namespace: str,
+        trigger: str,
+        events: Sequence[Event],
+        checkpoint: bytes | None = None,
+        *,
+        once: str = "",
+        once_s: float = 0.0,
+    ) -> int: ...

@@ -211,10 +211,14 @@ class _Outlet:
         self._mark = mark
         self.checkpoint: bytes | None = None  # the last one written
 
-    async def emit(self, events: Sequence[Event], checkpoint: bytes | None = None) -> None:
-        await self._emit(*self._key, events, self._mark + checkpoint if checkpoint is not None else None)
+    async def emit(
+        self, events: Sequence[Event], checkpoint: bytes | None = None, *, once: str = "", once_s: float = 0.0
+    ) -> int:
+        marked = self._mark + checkpoint if checkpoint is not None else None
+        repeated = await self._emit(*self._key, events, marked, once=once, once_s=once_s)
         if checkpoint is not None:
             self.checkpoint = checkpoint
+        return repeated
 
 
 def _mark(source: SourceSpec | None) -> bytes:

@@ -36,6 +36,27 @@ INSERT INTO idempotency (namespace, function, key, id, created) VALUES (:namespa
 ON CONFLICT (namespace, function, key) DO UPDATE SET id = excluded.id, created = excluded.created
 WHERE created <= :expired;
 
+-- name: queue_claim_event
+-- The same for a delivery, if its event was accepted.
+INSERT INTO idempotency (namespace, function, key, id, created)
+SELECT :namespace, :lane, :once, :id, :created FROM queue WHERE id = :id
+ON CONFLICT (namespace, function, key) DO UPDATE SET id = excluded.id, created = excluded.created
+WHERE created <= :expired;
+
+-- name: queue_drop_repeated
+-- A delivery whose claim another one has.
+UPDATE queue SET
+    state = 'cancelled', ended = :created, condition = 'Cancelled',
+    last_error = 'it came before, as ' || (
+        SELECT id FROM idempotency WHERE namespace = :namespace AND function = :lane AND key = :once
+    )
+WHERE id = :id AND NOT EXISTS (
+    SELECT 1 FROM idempotency WHERE namespace = :namespace AND function = :lane AND key = :once AND id = :id
+);
+
+-- name: queue_forget_claims
+DELETE FROM idempotency WHERE namespace = :namespace AND function = :lane;
+
 -- name: queue_put_claimed
 INSERT INTO queue (id, namespace, lane, function, key, due, created, state)
 SELECT

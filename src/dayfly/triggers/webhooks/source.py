@@ -1,25 +1,22 @@
 """Webhooks: requests from outside, under /hooks/NAMESPACE/TRIGGER, become events.
 
 A request is answered with 202 once its event is on disk. One that is a CloudEvent already (see events.cloudevents) stays what it is.
-There is no checkpoint: a sender that got no 2xx sends again. What is sent twice within the window is accepted once.
+There is no checkpoint: a sender that got no 2xx sends again. What is sent twice within the window is accepted once, which the store sees
+to: it holds over a restart, and what could not be kept may be sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from typing import Final
 
 import msgspec
 
-from ...errors import DayflyError, UnsupportedMedia
+from ...errors import UnsupportedMedia
 from ...events import cloudevents
 from ...model.event import Event
 from ...model.ids import new_id
 from ..port import Context
 from .signatures import Header, Proof, Settings, verify
-
-REMEMBERED: Final = 10_000  # signatures and ids, of one trigger
 
 __all__ = ["Settings", "Webhook", "source"]
 
@@ -30,7 +27,6 @@ class Webhook:
     def __init__(self, context: Context, settings: Settings) -> None:
         self._context = context
         self._settings = settings
-        self._seen: OrderedDict[str, float] = OrderedDict()  # what was accepted, and until when it is remembered
         self._stopped = asyncio.Event()
 
     async def start(self, checkpoint: bytes | None) -> None:
@@ -48,25 +44,10 @@ class Webhook:
         proof = verify(self._settings, header, body, self._context.clock.now())
         if self._settings.signature == "slack" and (challenge := _challenge(body)) is not None:
             return {"challenge": challenge}
-        if proof.once and not self._first(proof.once):
+        events = self._events(proof, header, headers, body)
+        if await self._context.outlet.emit(events, once=proof.once, once_s=2 * self._settings.tolerance_s):
             return {"accepted": False, "duplicate": True}
-        try:
-            events = self._events(proof, header, headers, body)
-            await self._context.outlet.emit(events)
-        except (DayflyError, asyncio.CancelledError):
-            self._seen.pop(proof.once, None)
-            raise
         return {"accepted": True, "ids": [event.id for event in events]}
-
-    def _first(self, once: str) -> bool:
-        """Whether this was not accepted within the window; remembers it."""
-        now = self._context.clock.now()
-        while self._seen and (len(self._seen) >= REMEMBERED or next(iter(self._seen.values())) < now):
-            self._seen.popitem(last=False)
-        if once in self._seen:
-            return False
-        self._seen[once] = now + 2 * self._settings.tolerance_s
-        return True
 
     def _events(self, proof: Proof, header: Header, headers: list[tuple[str, str]], body: bytes) -> list[Event]:
         try:
