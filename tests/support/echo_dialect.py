@@ -15,7 +15,7 @@ from dayfly.model.call import Mode, Result
 from dayfly.model.function import Config, Function
 from dayfly.model.profile import Profile
 
-PROFILE = Profile(name="echo", timeout_s=3.0, payload_limit=1000, name_pattern=r"^[A-Z][a-z]{0,30}$")
+PROFILE = Profile(name="echo", timeout_s=3.0, payload_limit=1000, async_payload_limit=100, name_pattern=r"^[A-Z][a-z]{0,30}$")
 
 
 def _call(head: Head, params: Params, body: bytes) -> Invoke:

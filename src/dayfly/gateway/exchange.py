@@ -217,9 +217,12 @@ class Exchange:
     async def _slowly(self, invoke: Invoke, identity: Identity) -> None:
         """Calls that go to the disk first: asynchronous ones, and those with an idempotency key."""
         dispatch = self.protocol.edge.dispatch
+        limit = self.match.mount.dialect.profile.async_payload_limit
         try:
             if invoke.mode is _SYNC:
                 self.on_result(await dispatch.once(invoke, identity))
+            elif len(invoke.body) > limit:
+                raise TooLarge(f"the body of an asynchronous call is larger than {limit} bytes", hint="Send less.", limit=limit)
             else:
                 self.on_result(Result(invocation=await dispatch.enqueue(invoke, identity), status=202))
         except DayflyError as error:
@@ -286,7 +289,7 @@ class Exchange:
         assert self._body is not None
         self._size += len(data)
         self._body.append(data)
-        call, limit = self._call, self.match.mount.dialect.profile.payload_limit
+        call, limit = self._call, self.match.mount.dialect.profile.response_limit
         if self._size > limit:
             self.on_failure(BadResponse(f"the function's answer is larger than {limit} bytes"))
         elif self._size > FREE:

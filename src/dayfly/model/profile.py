@@ -19,14 +19,12 @@ class Profile(Struct, frozen=True, kw_only=True):
     memory_mb: int = 256  # default
     max_memory_mb: int = 65536
     name_pattern: str = NAME_PATTERN
-    payload_limit: int = 6 * MiB  # bytes of a synchronous body
-    async_payload_limit: int = 6 * MiB
+    payload_limit: int = 6 * MiB  # bytes of a body
+    async_payload_limit: int = 6 * MiB  # bytes of the body of a call that nobody waits for
     response_limit: int = 6 * MiB  # bytes of a buffered response; streamed ones have none
     async_retries: int = 2  # attempts after the first
     async_delays: tuple[float, ...] = (1.0, 5.0)  # seconds before retry 1, 2, ...; the last repeats
     async_max_age: float = 6 * 3600.0  # seconds
-    concurrency: int = 1
-    log_format: str = "text"  # or json
     as_is: bool = False  # code is taken as it comes: not checked, nothing installed for it, not tried before it gets calls
     keep_answers: bool = False  # answers of all calls stay with their records, up to `response_limit`
 
