@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from .actions import Performers
 from .errors import BadInput
 from .model.identity import LOCAL, Identity
 
 Handler = Callable[[Any, Identity], Awaitable[Any]]
 Middleware = Callable[[Handler], Handler]
-Performer = Callable[[Any], Awaitable[Any]]
 
 
 class Platform:
@@ -22,7 +22,7 @@ class Platform:
 
     def __init__(
         self,
-        performers: dict[type, Performer],
+        performers: Performers,
         middleware: Iterable[Middleware] = (),
         personal: dict[type, Handler] | None = None,
     ) -> None:

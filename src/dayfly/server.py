@@ -255,54 +255,21 @@ class Server:
         )
         return metrics
 
-    def _performers(self) -> dict[type, Any]:
-        functions, namespaces, history, documents = self.functions, self.namespaces, self.history, self.documents
-        keys = self.keys
-        return {
+    def _performers(self) -> a.Performers:
+        parts = (
+            self.functions, self.namespaces, self.history, self.documents, self.keys, self.secrets, self.quotas, self.eventing
+        )  # fmt: skip
+        performers: a.Performers = {
             a.Invoke: self._invoke,
-            a.CancelInvocation: history.cancel,
-            a.Record: history.note,
-            a.GetInvocation: history.get,
-            a.GetResult: history.result,
-            a.ListInvocations: history.list,
-            a.ReadLogs: history.read_logs,
-            a.FollowLogs: history.follow_logs,
             a.PutPackage: self._put_package,
-            a.PutFunction: self.deployer.put,
             a.ReadPackage: self._read_package,
-            a.GetFunction: functions.get,
-            a.ListFunctions: functions.list,
-            a.DeleteFunction: functions.delete,
-            a.RecycleFunction: functions.recycle,
-            a.GetRevision: functions.revision,
-            a.ListRevisions: functions.revisions,
-            a.ReserveConcurrency: functions.reserve,
-            a.SetInvokePolicy: functions.set_invoke_policy,
-            a.SetTraffic: functions.traffic,
-            a.Rollback: functions.rollback,
-            a.PutAlias: functions.put_alias,
-            a.DeleteAlias: functions.delete_alias,
-            a.PutNamespace: namespaces.put,
-            a.ListNamespaces: namespaces.list,
-            a.DeleteNamespace: namespaces.delete,
-            a.PutSecret: self.secrets.put,
-            a.ListSecrets: self.secrets.list,
-            a.DeleteSecret: self.secrets.delete,
+            a.PutFunction: self.deployer.put,
             a.RotateSecretKey: Rotation(self.store, self.seal, self.settings.data / "key").rotate,
-            a.GetUsage: history.usage,
-            a.ListInstances: history.instances,
-            a.CreateKey: keys.create,
-            a.ListKeys: keys.list,
-            a.RevokeKey: keys.revoke,
             a.ReadAudit: self.audit.read,
-            a.SetQuota: self.quotas.set,
-            a.GetQuota: self.quotas.get,
-            a.PutDocument: documents.put,
-            a.GetDocument: documents.get,
-            a.ListDocuments: documents.list,
-            a.DeleteDocument: documents.delete,
-            **self.eventing.performers(),
         }
+        for part in parts:
+            performers |= part.performers()
+        return performers
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

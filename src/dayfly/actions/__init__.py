@@ -15,6 +15,7 @@ from ..model.function import Callers, Config, Function, Revision, Target
 from .access import *  # noqa: F403 - what its __all__ names
 from .base import Action as Action
 from .base import Page as Page
+from .base import Performers as Performers
 from .eventing import *  # noqa: F403 - what its __all__ names
 from .invoke import Invoke as Invoke
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from ..model.names import DEFAULT_NAMESPACE
 
 T = TypeVar("T")
+Performer = Callable[[Any], Awaitable[Any]]  # of one action; gives its outcome
+Performers = dict[type, Performer]  # by the class of action
 
 
 class Action(Struct, frozen=True, kw_only=True):

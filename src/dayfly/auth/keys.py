@@ -19,7 +19,7 @@ from hashlib import sha256
 import msgspec
 from msgspec.structs import replace
 
-from ..actions import CreateKey, CreateToken, ListKeys, Page, RevokeKey
+from ..actions import CreateKey, CreateToken, ListKeys, Page, Performers, RevokeKey
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, NotFound, TooLarge
 from ..model.identity import EVERYWHERE, Identity, Key, KeyKind, NewKey, NewToken
@@ -48,6 +48,14 @@ class Keys:
         self._clock = clock
         self._keys: dict[str, tuple[Key, bytes]] = {}  # by id, with the digest
         self._reading: dict[str, asyncio.Task[None]] = {}  # keys that the feed has named
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            CreateKey: self.create,
+            ListKeys: self.list,
+            RevokeKey: self.revoke,
+        }
 
     async def load(self) -> None:
         """Read all keys once, at start."""

@@ -19,6 +19,7 @@ from ..actions import (
     ListInstances,
     ListInvocations,
     Page,
+    Performers,
     ReadLogs,
     Record,
 )
@@ -59,6 +60,20 @@ class History:
         self._prices = prices
         self._flush_logs = flush_logs
         self.firing: Callable[[str], Awaitable[Invocation | None]] = _no_firing  # of an event's record, from what is on disk
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            CancelInvocation: self.cancel,
+            Record: self.note,
+            GetInvocation: self.get,
+            GetResult: self.result,
+            ListInvocations: self.list,
+            ReadLogs: self.read_logs,
+            FollowLogs: self.follow_logs,
+            GetUsage: self.usage,
+            ListInstances: self.instances,
+        }
 
     async def get(self, action: GetInvocation) -> Invocation:
         """The call as it stands now. Raises NotFound, also for a call of another namespace."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from .. import actions as a
 from ..clock import Clock
@@ -141,7 +141,7 @@ class Eventing:
                 await self.queue.store.commit()  # behind what is being written
             await self.delivery.settled()
 
-    def performers(self) -> dict[type, Any]:
+    def performers(self) -> a.Performers:
         """Who performs which action."""
         catalog, brokers, queues, letters = self.catalog, self.brokers, self.queues, self.letters
         return {

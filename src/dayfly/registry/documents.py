@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from ..actions import DeleteDocument, GetDocument, ListDocuments, Page, PutDocument
+from ..actions import DeleteDocument, GetDocument, ListDocuments, Page, Performers, PutDocument
 from ..clock import Clock
 from ..errors import BadInput, Conflict, NameInvalid, NotFound, TooLarge
 from ..model.document import Document
@@ -26,6 +26,15 @@ class Documents:
         self._registry = registry
         self._clock = clock
         self._kinds: dict[tuple[str, str], dict[str, Document]] = {}  # (namespace, kind) -> name -> document
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            PutDocument: self.put,
+            GetDocument: self.get,
+            ListDocuments: self.list,
+            DeleteDocument: self.delete,
+        }
 
     async def load(self) -> None:
         """Read all of them once, at start."""

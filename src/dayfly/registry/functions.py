@@ -14,6 +14,7 @@ from ..actions import (
     ListFunctions,
     ListRevisions,
     Page,
+    Performers,
     PutAlias,
     RecycleFunction,
     ReserveConcurrency,
@@ -52,6 +53,23 @@ class Functions:
         self._recycle = recycle
         self._reach = reach
         self._clock = clock
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            GetFunction: self.get,
+            ListFunctions: self.list,
+            DeleteFunction: self.delete,
+            RecycleFunction: self.recycle,
+            GetRevision: self.revision,
+            ListRevisions: self.revisions,
+            ReserveConcurrency: self.reserve,
+            SetInvokePolicy: self.set_invoke_policy,
+            SetTraffic: self.traffic,
+            Rollback: self.rollback,
+            PutAlias: self.put_alias,
+            DeleteAlias: self.delete_alias,
+        }
 
     async def get(self, action: GetFunction) -> Function:
         return self._registry.route(action.namespace, action.name).function

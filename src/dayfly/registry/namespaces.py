@@ -8,6 +8,7 @@ from ..actions import (
     DeleteNamespace,
     ListNamespaces,
     Page,
+    Performers,
     PutNamespace,
 )
 from ..clock import Clock
@@ -33,6 +34,14 @@ class Namespaces:
         self._registry = registry
         self._clock = clock
         self._deleted = deleted
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            PutNamespace: self.put,
+            ListNamespaces: self.list,
+            DeleteNamespace: self.delete,
+        }
 
     async def load(self) -> None:
         """Make sure that the default namespace is there."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..actions import GetQuota, Invoke, PublishEvents, SendMessages, SetQuota
+from ..actions import GetQuota, Invoke, Performers, PublishEvents, SendMessages, SetQuota
 from ..clock import Clock
 from ..errors import DayflyError, QuotaExceeded, Throttled
 from ..model.call import Mode
@@ -51,6 +51,13 @@ class Quotas:
         self._deploying: dict[str, Counter[str]] = {}  # names of functions that are being made, by namespace
         self._storing: Counter[str] = Counter()  # bytes, by namespace
         self._queueing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by namespace with such a quota
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            SetQuota: self.set,
+            GetQuota: self.get,
+        }
 
     async def load(self) -> None:
         for namespace, body in await self._store.fetch("quotas_all"):

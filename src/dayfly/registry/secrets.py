@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from ..actions import DeleteSecret, ListSecrets, Page, PutSecret
+from ..actions import DeleteSecret, ListSecrets, Page, Performers, PutSecret
 from ..clock import Clock
 from ..errors import BadInput, NameInvalid, NotFound
 from ..model.function import Revision
@@ -38,6 +38,14 @@ class Secrets:
         self._clock = clock
         self._changed = changed
         self._secrets: dict[str, dict[str, str]] = {}
+
+    def performers(self) -> Performers:
+        """Who performs which action."""
+        return {
+            PutSecret: self.put,
+            ListSecrets: self.list,
+            DeleteSecret: self.delete,
+        }
 
     async def load(self) -> None:
         """Read all secrets, and encrypt those that an older version had stored as they are.
