@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from dayfly.dialects.openwhisk.profile import GUEST_KEY
@@ -60,7 +61,40 @@ async def test_an_api_leads_to_web_actions(ow: Whisk) -> None:
     await ow.http.delete(MANAGE + "deleteApi?basepath=/club")
     assert (await ow.http.get(MANAGE + "getApi")).json() == {"apis": []}
     missing = await ow.http.delete(MANAGE + "deleteApi?basepath=/club")
-    assert (missing.status_code, missing.json()["error"]) == (404, "API '/club' does not exist.")
+    assert (missing.status_code, missing.json()["error"]) == (502, "API deletion failure: API '/club' does not exist.")
+
+
+async def test_an_api_moves_to_another_gateway_by_its_description(ow: Whisk) -> None:
+    await ow.http.post(MANAGE + "createApi?responsetype=http", json=route("/books/{isbn}", "get"))
+    await ow.http.post(MANAGE + "createApi?responsetype=json", json=route("/path/with/sub_paths", "post"))
+    [listed] = (await ow.http.get(MANAGE + "getApi?basepath=/club")).json()["apis"]
+    described = listed["value"]["apidoc"]
+    assert described["paths"]["/path/with/sub_paths"]["post"]["operationId"] == "postPathWithSub_paths"
+    cases = described["x-ibm-configuration"]["assembly"]["execute"][0]["operation-switch"]["case"]
+    target = f"{ow.url}/api/v1/web/guest/default/book"
+    assert [case["execute"][1]["invoke"]["target-url"] for case in cases] == [f"{target}.http$(request.path)", f"{target}.json"]
+    assert described["x-ibm-configuration"]["cors"] == {"enabled": True}
+    described["paths"]["/documented/only"] = {"parameters": [], "get": {"responses": {}}}
+    again = {"apidoc": {"namespace": "_", "swagger": msgspec.json.encode(described | {"basePath": "/again"}).decode()}}
+    assert (await ow.http.post(MANAGE + "createApi", json=again)).status_code == 200
+    async with httpx2.AsyncClient(base_url=f"{ow.url}/api/guest/again") as http:
+        assert (await http.get("/books/7")).json() == {"isbn": "7"}, "the whole answer is read"
+        assert (await http.post("/path/with/sub_paths", json={"a": 1})).json() == {"body": {"a": 1}}, "the answer as it is"
+        assert (await http.get("/documented/only")).status_code == 404
+        described["paths"] = {"/books/{isbn}": described["paths"]["/books/{isbn}"]}
+        again["apidoc"]["swagger"] = described | {"basePath": "/again"}  # type: ignore[assignment]
+        assert (await ow.http.post(MANAGE + "createApi", json=again)).status_code == 200
+        assert (await http.post("/path/with/sub_paths")).status_code == 404, "a description replaces the one before"
+    for apidoc, message in [
+        (None, "apidoc is required."),
+        ({"namespace": "_"}, "apidoc is missing the gatewayBasePath field"),
+        ({"namespace": "_", "swagger": "{"}, "swagger field cannot be parsed. Ensure it is valid JSON."),
+        ({"namespace": "_", "swagger": {"basePath": "/x", "info": {}}}, "swagger is missing the paths field."),
+    ]:
+        refused = await ow.http.post(MANAGE + "createApi", json={"apidoc": apidoc})
+        assert (refused.status_code, refused.json()["error"]) == (502, message)
+    for base in ("/club", "/again"):
+        await ow.http.delete(MANAGE + f"deleteApi?basepath={base}")
 
 
 async def test_the_systems_packages_are_there_when_asked_for(ow: Whisk) -> None:
@@ -190,7 +224,7 @@ async def test_alarms_go_off_by_the_platforms_timers(ow: Whisk) -> None:
         [timer] = await timers()
         assert (timer["source"]["kind"], timer["paused"]) == ("timer", False)
     await ow("DELETE", "/triggers/clock")
-    assert (await ow.site.http.get(triggers)).json()["items"] == []
+    assert await timers() == []
     shown = (await ow.http.get("/api/v1/namespaces/whisk.system/packages/alarms")).json()
     assert ([f["name"] for f in shown["feeds"]], shown["actions"]) == (["alarm", "interval", "once"], [])
 

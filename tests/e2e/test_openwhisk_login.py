@@ -76,7 +76,7 @@ async def test_web_actions_are_for_everybody_whatever_they_show(ow: Whisk) -> No
         "gatewayBasePath": "/a",
         "gatewayPath": "/b",
         "gatewayMethod": "GET",
-        "action": {"name": "open", "namespace": "_"},
+        "action": {"name": "open", "namespace": "_", "backendUrl": "http://127.0.0.1/api/v1/web/_/default/open.http"},
     }
     made = await ow.http.post("/api/v1/web/whisk.system/apimgmt/createApi", json={"apidoc": doc})
     assert made.status_code == 200, made.text
