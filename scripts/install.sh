@@ -54,6 +54,14 @@ if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d $clients/node_module
     echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
 fi
 
+if [ "$kind" = dev ] && command -v go >/dev/null && [ ! -x $clients/wsk/wsk ]; then
+  build=$(mktemp -d)
+  (cp $clients/wsk/*.{mod,go} "$build" && bin=$PWD/$clients/wsk && cd "$build" &&
+    GOFLAGS=-mod=mod GOBIN="$build" go install github.com/sciabarracom/openwhisk-cli && mv openwhisk-cli "$bin/wsk") >/dev/null 2>&1 ||
+    echo "wsk cannot be built; its tests will be skipped." >&2
+  rm -rf "$build"
+fi
+
 # What the tests make networks with.
 if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then need "command -v ip && command -v nft" iproute2 nftables; fi
 

@@ -55,6 +55,7 @@ async def test_an_action_lives_from_put_to_delete(ow: Whisk) -> None:
 
     updated = await ow("PUT", "/actions/hello?overwrite=true", json={"parameters": [{"key": "name", "value": "You"}]})
     assert updated.json()["version"] == "0.0.2"
+    assert (await ow.action("hello", version="1.0"))["version"] == "1.0.0"
     assert await ow.result("hello") == {"greeting": "Hello You"}
     assert (await ow.site.http.post("/fn/guest/hello@1", json={"name": "old"})).json() == {"greeting": "Hello old"}
 

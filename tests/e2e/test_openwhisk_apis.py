@@ -136,6 +136,7 @@ packages:
         limits: {memorySize: 128}
         web: true
       folder: {function: folder, runtime: "nodejs:default"}
+      program: {function: native, native: true, version: "1.0"}
     sequences:
       both: {actions: "price, tools/echo"}
     triggers:
@@ -153,11 +154,15 @@ async def test_a_manifest_is_imported(ow: Whisk, tmp_path: Path) -> None:
     (tmp_path / "price.py").write_text("def main(args):\n    return {'body': f\"{args['amount']} {args['currency']}\"}\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "index.js").write_text("exports.main = () => ({ folder: true })\n")
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native" / "exec").write_text("#!/bin/sh\necho '{\"native\": true}'\n")
+    (tmp_path / "native" / "exec").chmod(0o755)
     run = await dayfly(ow, "import", str(tmp_path / "manifest.yaml"))
     assert run.returncode == 0, run.stderr
     assert "rule on-sale: 0.0.1" in run.stderr
     assert await ow.result("shop/price", {}) == {"body": "5 EUR"}
     assert await ow.result("shop/folder") == {"folder": True}
+    assert await ow.result("shop/program") == {"native": True}
     assert await ow.result("shop/both") == {"body": "5 EUR"}
     assert (await ow("GET", "/rules/on-sale")).json()["action"] == {"path": "guest/shop", "name": "price"}
     assert (await ow.http.get("/api/guest/shop/price")).text == "5 EUR"

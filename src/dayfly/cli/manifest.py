@@ -132,8 +132,13 @@ def _api(name: str, bases: dict[str, Any], prefix: str) -> Iterator[Step]:
 def _exec(label: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     kind, main = given.get("runtime"), given.get("main")
     made: dict[str, Any] = {"main": str(main)} if main else {}
-    if given.get("docker"):
-        return made | {"kind": "blackbox", "image": str(given["docker"])}
+    image = str(given.get("docker") or "") or ("openwhisk/dockerskeleton" if given.get("native") else "")
+    if image:
+        made |= {"kind": "blackbox", "image": image}
+        if not given.get("function"):
+            return made
+        data = _read(label, folder / str(given["function"]))
+        return made | {"code": data.decode() if data.startswith(b"#!") else base64.b64encode(data).decode()}
     if given.get("code") is not None:
         if not kind:
             raise BadManifest(f"The {label} has code but no runtime.")
@@ -142,20 +147,24 @@ def _exec(label: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not source:
         raise BadManifest(f"The {label} has neither `function` nor `code`.")
     path = folder / str(source)
+    data = _read(label, path)
     if path.is_dir():
-        data = pack(path)
         kind = kind or (
             "nodejs:default" if (path / "package.json").exists() or (path / "index.js").exists() else "python:default"
         )
-        return made | {"kind": str(kind), "code": base64.b64encode(data).decode()}
-    if not path.is_file():
-        raise BadManifest(f"The {label} needs the file {path}, which is not there.")
     kind = kind or _ENDINGS.get(path.suffix)
     if not kind:
         raise BadManifest(f"The {label} needs a `runtime`: {path.name} does not tell it.")
-    if path.suffix in _ENDINGS:
-        return made | {"kind": str(kind), "code": path.read_text("utf-8")}
-    return made | {"kind": str(kind), "code": base64.b64encode(path.read_bytes()).decode()}
+    return made | {"kind": str(kind), "code": data.decode() if path.suffix in _ENDINGS else base64.b64encode(data).decode()}
+
+
+def _read(label: str, path: Path) -> bytes:
+    """A file, or a folder as a zip."""
+    if path.is_dir():
+        return pack(path)
+    if not path.is_file():
+        raise BadManifest(f"The {label} needs the file {path}, which is not there.")
+    return path.read_bytes()
 
 
 def _described(given: dict[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,17 @@ from typing import Any
 import msgspec
 
 from ... import actions as a
-from ...errors import NotFound
+from ...errors import BadInput, NotFound
+from ...model.call import Timings
 from ...model.delivery import Destination
-from ...model.ids import new_id
+from ...model.ids import id_time, new_id
 from ...model.trigger import Source
 from ..hook import Do, Head, Reply, View
 from . import entities as en
+from . import outcome as oc
+from .activations import activation
 from .faults import Rejected, answer
+from .profile import SYSTEM
 from .users import SYSTEM_SPACE, User, space, user
 
 FEEDS = ("alarm", "interval", "once")
@@ -38,22 +42,32 @@ class Alarms:
         given = en.content(head, body)
         try:
             result = await self._perform(who, kind, given, do)
-        except (Rejected, NotFound) as error:
+        except (Rejected, NotFound, BadInput) as error:
             result = {"error": error.detail}
         identifier = new_id()
         failed = "error" in result
         text = msgspec.json.encode(result).decode()
-        note = msgspec.json.encode({"path": f"whisk.system/alarms/{kind}", "space": SYSTEM_SPACE}).decode()
-        await do(a.Record(namespace=who.space, id=identifier, name=f"alarms/{kind}", answer=text, note=note))
+        note = msgspec.json.encode({"path": f"{SYSTEM}/{FEED}/{kind}", "space": SYSTEM_SPACE}).decode()
+        await do(a.Record(namespace=who.space, id=identifier, name=f"{FEED}/{kind}", answer=text, note=note))
         asked = en.query(head)
         headers = [("x-openwhisk-activation-id", identifier)]
         if not en.flag(asked, "blocking"):
             return answer(head, {"activationId": identifier}, 202, headers)
         if en.flag(asked, "result"):
             return answer(head, result, 502 if failed else 200, headers)
-        response = {"status": "application error" if failed else "success", "success": not failed, "result": result}
-        shown = {"activationId": identifier, "namespace": who.namespace, "name": kind, "response": response, "logs": []}
-        return answer(head, shown, 502 if failed else 200, headers)
+        document = self._view.document(SYSTEM_SPACE, en.ACTION, f"{FEED}/{kind}")
+        shown = activation(
+            identifier,
+            namespace=who.namespace,
+            path=f"{SYSTEM}/{FEED}/{kind}",
+            body=document.body if document is not None else en.foreign(self._view, SYSTEM_SPACE, f"{FEED}/{kind}", 1),
+            version="0.0.1",
+            start=id_time(identifier),
+            timings=Timings(),
+            cold=False,
+        )
+        outcome = oc.Outcome(oc.APPLICATION if failed else oc.SUCCESS, text.encode())
+        return answer(head, shown | {"response": outcome.response(), "logs": []}, 502 if failed else 200, headers)
 
     async def _perform(self, who: User, kind: str, given: dict[str, Any], do: Do) -> dict[str, Any]:
         namespace, name = en.qualified(given.get("triggerName"), who)
@@ -76,6 +90,7 @@ class Alarms:
             alarm = None if event == "DELETE" else alarm | {"paused": event == "PAUSE"}
         else:
             raise Rejected(400, f"there is no lifecycleEvent {event!r}")
+        await self.follow(do, trigger.namespace, name, alarm)
         body = {key: value for key, value in trigger.body.items() if key != "alarm"}
         await do(
             a.PutDocument(
@@ -86,7 +101,6 @@ class Alarms:
                 expect=trigger.version,
             )
         )
-        await self.follow(do, trigger.namespace, name, alarm)
         return {"status": "deleted" if alarm is None else "paused" if alarm["paused"] else "active"}
 
     async def follow(self, do: Do, where: str, name: str, alarm: dict[str, Any] | None) -> None:

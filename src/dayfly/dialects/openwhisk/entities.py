@@ -28,7 +28,7 @@ FIRED = "broker:" + TOPIC  # so the records begin that firing a trigger leaves
 KeyValues = list[dict[str, Any]]
 _NAME = re.compile(SEGMENT + r"\Z")
 LONGEST_NAME = 256  # characters
-_VERSION = re.compile(r"\d+\.\d+\.\d+\Z")
+_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,2}")
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------------
@@ -169,9 +169,10 @@ def limits(given: Any, before: dict[str, int]) -> dict[str, int]:
 def version(given: Any, before: str) -> str:
     """The version that a PUT makes: the one given, else the next patch of the one before. Raises Rejected."""
     if given is not None:
-        if not isinstance(given, str) or _VERSION.match(given) is None:
+        if not isinstance(given, str) or _VERSION.fullmatch(given) is None:
             raise Rejected(400, f"{MALFORMED}bad semantic version {given!r}")
-        return given
+        parts = [str(int(part)) for part in given.split(".")]
+        return ".".join([*parts, "0", "0"][:3])
     if not before:
         return "0.0.1"
     major, minor, patch = before.split(".")

@@ -1,0 +1,6 @@
+//go:build tools
+
+// What scripts/install.sh builds: wsk, as a committer of the project keeps it with a version.
+package clients
+
+import _ "github.com/sciabarracom/openwhisk-cli"
