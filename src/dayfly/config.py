@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from .gateway.limits import EdgeLimits
 from .model.usage import PriceSheet
+from .observe.inputs import KEEP_BYTES, Keep
 from .pool.pool import Limits
 
 
@@ -34,6 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
     spare_listeners: dict[str, int] = {}  # the same, but the server does without where the port is taken
     dev: bool = False  # a development server: time can be put forward, and what calls are given is recorded
+    keep_inputs: Keep | None = None  # of synchronous calls, for replays; None: of those that failed, of all on a development server
+    keep_inputs_mb: int = KEEP_BYTES >> 20  # about
     allow_targets: tuple[str, ...] = ()  # private networks that triggers may post to
     shutdown_grace_s: float = 10.0  # calls under way may end
     orphan_grace_s: float = 30.0  # instances outlive a killed server for so long
@@ -47,6 +50,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             return self.limits
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
         return replace(self.limits, memory_mb=machine * 4 // 5)
+
+    @property
+    def inputs(self) -> Keep:
+        """Which inputs of synchronous calls are kept."""
+        return self.keep_inputs or (Keep.ALL if self.dev else Keep.FAILED)
 
     @property
     def scheme(self) -> str:

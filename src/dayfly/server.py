@@ -140,7 +140,7 @@ class Server:
         self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
         self.recorder = Recorder(self.store, self.clock)
         self.logs = LogStore(self.store, self.clock)
-        self.inputs = Inputs(self.store, self.clock, everything=settings.dev)
+        self.inputs = Inputs(self.store, self.clock, keep=settings.inputs, keep_bytes=settings.keep_inputs_mb << 20)
         self.events_clock = ForwardClock(self.clock) if settings.dev else self.clock
         self.queue = AsyncQueue(self.store, self.events_clock)
         self.packages = PackageStore(data / "packages")

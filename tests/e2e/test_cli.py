@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -257,6 +258,63 @@ def test_dev_brings_its_own_server_and_takes_it_along(data: Path, source: Path) 
     assert session.returncode == 0
     assert run("status").code == 3
     assert not of_folder(data)
+
+
+def test_a_call_that_failed_is_looked_into_on_the_own_machine(hello: CommandLine, source: Path) -> None:
+    """Given a call that went wrong, when it is replayed here, then the debugger stands at the handler's first line with its input."""
+    failed = re.search(r"[0-9a-f]{32}", hello("invoke", "hello", "-d", '{"fail": "on purpose"}').err)
+    assert failed is not None
+    identifier = failed[0]
+    while hello("replay", identifier, "--show").code != 0:  # inputs are written behind the answer
+        pass
+    here = hello("replay", identifier, "--here", str(source))
+    assert here.code == 1
+    assert "ValueError: on purpose" in here.err
+
+    with Terminal(hello, "replay", identifier, "--here", str(source), "--debug") as terminal:
+        terminal.until(b'-> print("called with", event)')  # the handler's first line
+        terminal.until(b"(Pdb) ")
+        terminal.send("p event, context.invocation_id")
+        assert f"({{'fail': 'on purpose'}}, '{identifier}')" in terminal.until(b"(Pdb) ")
+        terminal.send("event.clear()")
+        terminal.until(b"(Pdb) ")
+        terminal.send("continue")
+        terminal.until(b'"hello": "world"')
+        assert terminal.process.wait(20) == 0
+
+
+class Terminal:
+    """A command on a terminal of its own, as somebody at a keyboard has it."""
+
+    def __init__(self, run: CommandLine, *arguments: str) -> None:
+        self._master, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dayfly", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=run.environment | {"TERM": "dumb", "PYTHON_COLORS": "0", "NO_COLOR": "1"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+
+    def send(self, line: str) -> None:
+        os.write(self._master, line.encode() + b"\n")
+
+    def until(self, mark: bytes) -> str:
+        """What was printed up to there. Raises OSError when the command ends before."""
+        seen = b""
+        while mark not in seen:
+            seen += os.read(self._master, 1)
+        return seen.decode()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
 
 
 def of_folder(data: Path) -> list[str]:

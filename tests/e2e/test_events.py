@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from dayfly.observe.inputs import Keep
 from tests.support.site import Site, running
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,17 @@ async def test_the_input_of_a_synchronous_call_that_failed_is_kept(site: Site) -
             await asyncio.sleep(0.05)
     assert response.json()["body"] == '{"other":1}'
     assert (await site.http.get(f"/v1/namespaces/default/recordings/{fine}")).status_code == 404
+
+
+async def test_any_call_can_be_replayed_where_all_inputs_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with running(tmp_path_factory.mktemp("kept") / "d", keep_inputs=Keep.ALL) as kept:
+        await kept.deploy("echo", "def handler(event, context):\n    return event\n")
+        first = (await kept.call("echo", {"n": 1})).headers["dayfly-invocation-id"]
+        async with asyncio.timeout(20):
+            while (await kept.http.get(f"/v1/namespaces/default/recordings/{first}")).status_code == 404:
+                await asyncio.sleep(0.05)
+        [again] = await kept.api("POST", f"/recordings/{first}/replay", json={})
+        assert (await kept.record(again))["status"] == "ok"
 
 
 async def test_a_chain_of_queue_trigger_and_function_and_what_is_seen_of_it(site: Site) -> None:

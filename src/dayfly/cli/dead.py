@@ -96,7 +96,7 @@ def purge(session: Session, ids: tuple[str, ...], function: str, trigger: str, q
     metavar="FILE",
     help="Call the handler in this file, in this process, instead.",
 )
-@click.option("--handler", default="handler", metavar="NAME", help="The function in that file.")
+@click.option("--handler", default="", metavar="NAME", help="The function in that file; by default the one deployed.")
 @click.option("--debug", is_flag=True, help="With --here: stop at the handler's first line, in Python's debugger.")
 @output_option
 @connected
@@ -114,7 +114,7 @@ def replay(
     """Call again with the input of a recorded invocation or event.
 
     Prints the ids of the new invocations. Inputs are kept of asynchronous calls and events, and of synchronous calls that
-    failed (of all, on a development server), for a time.
+    failed (of all with `dayfly up --keep-inputs all`, or --dev), for a time.
     """
     if not show and here is None:
         body = {"function": function, "qualifier": qualifier}
@@ -125,10 +125,16 @@ def replay(
     if here is None:
         print_data(recording, "json" if output == "table" else output)
         return 0
-    return _run_here(recording, id, here, handler, session.namespace, debug)
+    from .deploy import live
+
+    name = function or recording["function"]
+    config = live(session, name)[0] if name else {}
+    return _run_here(recording, config, id, here, handler, session.namespace, debug)
 
 
-def _run_here(recording: dict[str, Any], id: str, file: Path, handler: str, namespace: str, debug: bool) -> int:
+def _run_here(
+    recording: dict[str, Any], config: dict[str, Any], id: str, file: Path, handler: str, namespace: str, debug: bool
+) -> int:
     """Call the handler as an instance would, with the recorded input. -> exit code"""
     import asyncio
     import inspect
@@ -140,7 +146,8 @@ def _run_here(recording: dict[str, Any], id: str, file: Path, handler: str, name
 
     folder = file.absolute().parent
     sys.path.insert(0, str(folder))
-    http = bool(recording["method"])
+    http = config.get("flavour") == "http"
+    handler = handler or config.get("handler", "").rpartition(".")[2] or "handler"
     work = {
         "handler": f"{file.stem}.{handler}",
         "task_root": str(folder),
@@ -152,7 +159,7 @@ def _run_here(recording: dict[str, Any], id: str, file: Path, handler: str, name
     }
     entry = load(work)
     head: dict[str, Any] = {"id": id, "deadline": time.time() + 86400, "attempt": 1}
-    if http:
+    if http and recording["method"]:
         head["http"] = {name: recording[name] for name in ("method", "path", "query", "headers")}
     if recording["event"] is not None:
         body = json.dumps(recording["event"]).encode()

@@ -158,6 +158,12 @@ def _edge_of(given: tuple[str, ...]) -> dict[str, int | float]:
     help="A private network that triggers may post to, e.g. 127.0.0.0/8; can be repeated.",
 )
 @click.option("--dev", is_flag=True, help="A development server: `dayfly advance` puts its time forward.")
+@click.option(
+    "--keep-inputs",
+    type=click.Choice(("failed", "all", "none")),
+    help="Whose inputs are kept for `dayfly replay`, of synchronous calls; by default of those that failed (--dev: of all).",
+)
+@click.option("--keep-inputs-mb", type=click.IntRange(1), metavar="MB", help="How much of them; by default 64.")
 @click.option("--ready-fd", type=int, hidden=True)
 @token_option
 @click.pass_context
@@ -208,12 +214,15 @@ def _settings(
     open_networks: tuple[str, ...],
     allow_targets: tuple[str, ...],
     dev: bool,
+    keep_inputs: str | None,
+    keep_inputs_mb: int | None,
     ready_fd: int | None,
 ) -> Settings:
     from msgspec.structs import replace
 
     from ..config import Settings
     from ..dialects.mounts import BUILT_IN
+    from ..observe.inputs import KEEP_BYTES, Keep
 
     told = dict(one.split("=", 1) for one in listen)
     settings = Settings(
@@ -227,6 +236,8 @@ def _settings(
         open_networks=open_networks,
         allow_targets=allow_targets,
         dev=dev,
+        keep_inputs=Keep(keep_inputs) if keep_inputs else None,
+        keep_inputs_mb=keep_inputs_mb or KEEP_BYTES >> 20,
         hosts=hosts,
         oidc=oidc and oidc.absolute(),
         tls_self_signed=tls is not None,

@@ -107,7 +107,8 @@ class Letters:
         except NotFound:
             raise NotFound(
                 f"no input is kept of {action.id[:80]!r} in {action.namespace}",
-                hint="Kept are inputs of asynchronous calls and events, and of synchronous calls that failed, for a time.",
+                hint="Kept are inputs of asynchronous calls and events, and of synchronous calls that failed, for a time; "
+                "of all with: dayfly up --keep-inputs all.",
             ) from None
         return a.Recording(event=found.event)
 

@@ -56,6 +56,11 @@ SELECT coalesce(max(seq), 0) FROM inputs;
 INSERT INTO inputs (seq, id, body) VALUES (:seq, :id, :body);
 
 -- name: inputs_prune
--- The oldest, when there is more than is kept.
+-- The oldest, until there is no more than is kept.
 DELETE FROM inputs WHERE (SELECT value FROM sums WHERE name = 'input_bytes') > :keep
-AND seq IN (SELECT seq FROM inputs ORDER BY seq LIMIT :bite);
+AND seq IN (
+    SELECT seq FROM (
+        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before
+        FROM (SELECT seq, length(body) AS size FROM inputs ORDER BY seq LIMIT :bite)
+    ) WHERE before < (SELECT value - :keep FROM sums WHERE name = 'input_bytes')
+);
