@@ -35,7 +35,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
     spare_listeners: dict[str, int] = {}  # the same, but the server does without where the port is taken
     dev: bool = False  # a development server: time can be put forward, and what calls are given is recorded
-    keep_inputs: Keep | None = None  # of synchronous calls, for replays; None: of those that failed, of all on a development server
+    keep_inputs: Keep | None = (
+        None  # of synchronous calls, for replays; None: of those that failed, of all on a development server
+    )
     keep_inputs_mb: int = KEEP_BYTES >> 20  # about
     allow_targets: tuple[str, ...] = ()  # private networks that triggers may post to
     shutdown_grace_s: float = 10.0  # calls under way may end

@@ -106,6 +106,40 @@ async def test_nothing_is_lost_when_this_server_is_killed(foreign: Foreign, tmp_
         assert len(found) <= len(sent) + 3 * 100, "only what was under way at a kill comes twice"
 
 
+async def test_postgres_tells_who_listens(tmp_path: Path) -> None:
+    """Given a trigger that listens, when it is notified, then each notification is an event; what nobody heard is gone, as is
+    PostgreSQL's way."""
+    server = PostgresServer(tmp_path)
+    await server.start()
+    try:
+        async with Sourced() as world, await server.client() as client:
+            settings = {"mode": "listen", "dsn": server.dsn, "channel": "orders"}
+            await world.trigger("postgres", **settings)
+            await world.running()
+            for number in range(20):
+                await client.execute("SELECT pg_notify('orders', %s)", [f'{{"text": "{number}"}}'])
+            await client.execute("NOTIFY others, 'not for us'")
+            await client.execute("NOTIFY orders")
+            await world.until(lambda: len(world.calls) == 21)
+            assert await texts(world) == [str(number) for number in range(20)]
+            events = await world.accepted()
+            assert {(event.type, event.subject) for event in events} == {("dayfly.postgres.notification", "orders")}
+            assert events[-1].data is None
+            assert len({event.id for event in events}) == 21
+
+            others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            await client.execute(f"SELECT pg_terminate_backend(pid) {others}")
+            await world.until(lambda: (health := world.runner.health("default", "t")) and health.state == "failing")
+            await client.execute("SELECT pg_notify('orders', 'unheard')")
+            await world.running()
+            await client.execute("SELECT pg_notify('orders', 'heard')")
+            await world.until(lambda: len(world.calls) == 22)
+            assert (await world.accepted())[-1].data == b"heard"
+    finally:
+        await server.stop()
+        server.clean()
+
+
 async def test_a_timer_fires_each_moment_once_although_this_server_is_killed(tmp_path: Path) -> None:
     async with Sourced(tmp_path / "db") as world:
         await world.trigger("timer", schedule="* * * * * *", missed="all")

@@ -397,6 +397,30 @@ async def test_an_event_can_end_in_a_queue_a_broker_or_at_an_address(world: Worl
     assert msgspec.json.decode(message.message.body)["id"] == "1"
 
 
+async def test_an_address_may_have_to_be_asked_first(world: World) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def ask_leave(url: str, origin: str) -> None:
+        asked.append((url, origin))
+        if "closed" in url:
+            raise errors.Forbidden("no")
+
+    world.eventing.catalog.ask_leave = ask_leave
+    closed = Destination(kind="http", name="https://closed.example/", origin="dayfly.example")
+    with pytest.raises(errors.Forbidden):
+        await world.trigger("t", target=closed)
+    with pytest.raises(errors.Forbidden):
+        await world.trigger("t", delivery=Policy(on_failure=closed))
+    with pytest.raises(errors.NotFound):
+        await world.perform(a.GetTrigger(name="t"))
+    asked.clear()
+    await world.trigger("t", target=Destination(kind="http", name="https://open.example/", origin="dayfly.example"))
+    assert asked == [("https://open.example/", "dayfly.example")]
+    await world.publish(event("1"))
+    await world.until(lambda: len(world.posts) == 1)
+    assert world.posts[0][1]["webhook-request-origin"] == "dayfly.example"
+
+
 async def test_an_address_that_asks_for_time_gets_it(world: World) -> None:
     url = "https://example.org/"
     await world.trigger("t", Destination(kind="http", name=url))

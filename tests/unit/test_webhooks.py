@@ -36,13 +36,15 @@ class Sender:
     """Sends requests to the webhooks of a world."""
 
     def __init__(self, world: Sourced) -> None:
-        self.route = webhooks(world.eventing.catalog.find_trigger, world.runner.source, NATIVE_CALLS.fault).routes[0]
+        routes = webhooks(world.eventing.catalog.find_trigger, world.runner.source, NATIVE_CALLS.fault).routes
+        self.routes = {route.method: route for route in routes}
 
-    async def __call__(self, body: bytes = b"{}", *, name: str = "t", **headers: str) -> Reply:
+    async def __call__(self, body: bytes = b"{}", *, name: str = "t", method: str = "POST", **headers: str) -> Reply:
         fields = [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
-        head = Head("POST", f"/default/{name}", "", fields)
-        assert self.route.handle is not None
-        return await self.route.handle(head, {"namespace": "default", "trigger": name}, body, None)  # type: ignore[arg-type]
+        head = Head(method, f"/default/{name}", "", fields)
+        handle = self.routes[method].handle
+        assert handle is not None
+        return await handle(head, {"namespace": "default", "trigger": name}, body, None)  # type: ignore[arg-type]
 
 
 async def test_github_is_believed_and_its_push_calls_the_function() -> None:
@@ -116,6 +118,20 @@ async def test_slack_is_answered_its_challenge() -> None:
         reply = await Sender(world)(body, x_slack_request_timestamp="1800000000", x_slack_signature=signed)
         assert (reply.status, json.loads(reply.body)) == (200, {"challenge": "abc"})
         assert await world.accepted() == []
+
+
+@pytest.mark.parametrize(("origins", "granted"), [(["*"], True), (["events.example"], True), (["other.example"], False)])
+async def test_a_sender_that_asks_first_is_told_whether_it_may_send(origins: list[str], granted: bool) -> None:
+    async with Sourced(clock=FakeClock(NOW)) as world:
+        await world.trigger("webhook", signature="none", origins=origins)
+        await world.running()
+        reply = await Sender(world)(b"", method="OPTIONS", webhook_request_origin="events.example", webhook_request_rate="120")
+        assert ("allow", "OPTIONS, POST") in reply.headers
+        rights = {("webhook-allowed-origin", "events.example"), ("webhook-allowed-rate", "*")}
+        assert (rights <= set(reply.headers)) is granted
+        assert await world.accepted() == []
+        nobody = await Sender(world)(b"", method="OPTIONS")
+        assert nobody.headers == [("allow", "OPTIONS, POST")]
 
 
 async def test_a_cloudevent_stays_what_it_is() -> None:

@@ -97,6 +97,7 @@ def settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--on-success", metavar="TARGET", help="Gets a record of each success.")
 @click.option("--on-failure", metavar="TARGET", help="Gets a record of each failure.")
 @click.option("--reply", metavar="BROKER", help="Gets the events that functions answer with.")
+@click.option("--origin", default="", metavar="NAME", help="Ask the URL for leave to post, under this DNS name of ours.")
 @click.option("--shape", default="", metavar="NAME", help="How events become the input: cloudevents or data.")
 @click.option("--paused", is_flag=True, help="Deliver nothing yet.")
 @click.option("--skip-while-paused", is_flag=True, help="While it is paused, events pass it by rather than wait.")
@@ -143,7 +144,7 @@ def _trigger(given: dict[str, Any]) -> dict[str, Any]:
         if given[option]:
             delivery[option] = destination(given[option])
     body: dict[str, Any] = {
-        "target": destination(given["target"]) | ({"shape": given["shape"]} if given["shape"] else {}),
+        "target": destination(given["target"]) | {name: given[name] for name in ("shape", "origin") if given[name]},
         "filters": filters,
         "delivery": delivery,
         "paused": given["paused"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -55,6 +55,7 @@ class Catalog:
         self._exists = exists
         self._require_function = require_function
         self.require_source = require_source
+        self.ask_leave: Callable[[str, str], Awaitable[None]] = _granted  # of an address, under a name; raises Forbidden
         self._nouns: dict[str, dict[tuple[str, str], Noun]] = {kind: {} for kind in KINDS}
         self._by_broker: dict[tuple[str, str], dict[str, tuple[Trigger, Predicate]]] = {}
         self._by_queue: dict[tuple[str, str], Trigger] = {}
@@ -189,6 +190,7 @@ class Catalog:
             self._require_free(trigger)
         elif trigger.source is not None:
             self.require_source(trigger)
+        await self._ask_leave(targets)
         if (namespace, action.name) not in self._nouns["trigger"] and self.of_namespace(namespace)["trigger"] >= MAX_TRIGGERS:
             raise Conflict(f"{namespace} has {MAX_TRIGGERS} triggers, which is the most there can be", limit=MAX_TRIGGERS)
         return await self._put("trigger", action.name, trigger)
@@ -215,6 +217,11 @@ class Catalog:
                 raise BadInput(f"{to.name[:200]!r} is not an http or https URL", hint="E.g. https://example.org/hook")
         else:
             self.broker(namespace, to.name)
+
+    async def _ask_leave(self, destinations: Iterable[Destination | None]) -> None:
+        for to in destinations:
+            if to is not None and to.kind == "http" and to.origin:
+                await self.ask_leave(to.name, to.origin)
 
     async def get_trigger(self, action: a.GetTrigger) -> Trigger:
         return self.trigger(action.namespace, action.name)
@@ -252,6 +259,7 @@ class Catalog:
             raise Conflict(f"whether the queue {action.name} is fifo cannot change", hint="Make another queue.")
         if action.dead_letter is not None:
             self.require_destination(action.namespace, action.dead_letter)
+            await self._ask_leave([action.dead_letter])
             if action.dead_letter.kind == "queue" and action.dead_letter.name == action.name:
                 raise BadInput("A queue cannot be its own dead-letter queue.")
         return await self._put("queue", action.name, _noun(Queue, action))
@@ -274,9 +282,11 @@ class Catalog:
 
     async def put_async(self, action: a.PutAsyncConfig) -> AsyncConfig:
         self._require_function(action.namespace, action.function, action.qualifier)
-        for destination in (action.on_success, action.on_failure, action.dead_letter):
+        destinations = (action.on_success, action.on_failure, action.dead_letter)
+        for destination in destinations:
             if destination is not None:
                 self.require_destination(action.namespace, destination)
+        await self._ask_leave(destinations)
         name = f"{action.function}@{action.qualifier}"
         return await self._put("async", name, _noun(AsyncConfig, action), named=False)
 
@@ -373,6 +383,9 @@ class Catalog:
                 self._by_queue[namespace, noun.queue] = noun
         for watch in self.watchers:
             watch(kind, namespace, name, noun)
+
+
+async def _granted(url: str, origin: str) -> None: ...
 
 
 def _noun(cls: type[N], action: a.Action) -> N:

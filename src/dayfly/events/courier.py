@@ -149,7 +149,10 @@ class Courier:
         try:
             made = self._router.shape(to)(to, events, batch, Flavour.HTTP)
             headers = made.http.headers if made.http is not None else (("content-type", made.content_type),)
-            answer = await self._fetch(to.name, (*headers, *to.headers.items()), made.body, policy.timeout_s or HTTP_TIMEOUT)
+            origin = [("webhook-request-origin", to.origin)] if to.origin else []
+            answer = await self._fetch(
+                to.name, (*headers, *to.headers.items(), *origin), made.body, policy.timeout_s or HTTP_TIMEOUT
+            )
         except DayflyError as error:
             return error
         except Exception:

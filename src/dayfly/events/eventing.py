@@ -60,6 +60,7 @@ class Eventing:
         self.catalog = Catalog(store, clock, exists=exists, require_function=require_function)
         self.router = Router(self.catalog, clock, SHAPES | dict(shapes or {}))
         self.fetcher = Fetcher(allow_targets)
+        self.catalog.ask_leave = self.fetcher.ask_leave
         courier = Courier(self.router, run, policy_of, flavour_of, fetch or self.fetcher.post, clock, random.random)
         self.subscriptions = Subscriptions(self.catalog)
         self.queue = queue

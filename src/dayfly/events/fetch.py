@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT: Final = 4 << 20  # bytes of an answer that are read
 CONNECT_TIMEOUT: Final = 10.0  # seconds
+ASKING: Final = 10.0  # seconds that an address has to say whether it may be posted to
 CONNECTIONS: Final = 100
 KEPT: Final = 20  # idle connections
 KEPT_S: Final = 15.0  # seconds
@@ -47,6 +48,20 @@ class Fetcher:
 
         Raises Forbidden for an address that is not allowed, TimedOut, and Unavailable when nobody answers.
         """
+        return await self._request("POST", url, headers, body, seconds)
+
+    async def ask_leave(self, url: str, origin: str) -> None:
+        """Ask an address whether a sender of that name may post there (CloudEvents, http-webhook.md, section 4). Whatever else it
+        answers is no consent. Raises Forbidden if it may not, and as `post` does."""
+        answer = await self._request("OPTIONS", url, (("webhook-request-origin", origin),), b"", ASKING)
+        allowed = next((value for name, value in answer.headers if name == "webhook-allowed-origin"), "")
+        if allowed.strip().lower() not in ("*", origin.lower()):
+            raise Forbidden(
+                f"{url[:200]} does not let {origin} post there",
+                hint="It must answer OPTIONS with WebHook-Allowed-Origin; or leave `origin` out, and it is not asked.",
+            )
+
+    async def _request(self, method: str, url: str, headers: Headers, body: bytes, seconds: float) -> Result:
         import httpcore2
 
         parts = urlsplit(url)
@@ -58,7 +73,7 @@ class Fetcher:
         sent.append((b"content-length", str(len(body)).encode()))
         try:
             async with asyncio.timeout(seconds):
-                async with self._pool.stream("POST", url, headers=sent, content=body) as response:
+                async with self._pool.stream(method, url, headers=sent, content=body) as response:
                     parts_: list[bytes] = []
                     size = 0
                     async for chunk in response.aiter_stream():
@@ -73,8 +88,11 @@ class Fetcher:
         except TimeoutError:
             raise TimedOut(f"{parts.hostname} did not answer within {seconds:g} s") from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError) as error:
-            if isinstance(error.__cause__, Forbidden):
-                raise error.__cause__ from None
+            cause: BaseException | None = error
+            while cause is not None:  # the pool's own errors are wrapped around it
+                if isinstance(cause, Forbidden):
+                    raise cause from None
+                cause = cause.__cause__ or cause.__context__
             raise Unavailable(f"{parts.hostname} cannot be reached: {error or type(error).__name__}") from None
 
     async def close(self) -> None:

@@ -35,6 +35,13 @@ class Destination(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ""
     )
     headers: dict[str, str] = {}  # sent along to http
+    origin: Annotated[
+        str,
+        Meta(
+            pattern=rf"^[A-Za-z0-9.*-]{{0,253}}{END}",
+            description="of http: our DNS name, under which the address is asked for leave before the first post",
+        ),
+    ] = ""
     extra: dict[str, str] = {}  # for the shape: what a dialect must know to build the input
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ def webhooks(
 ) -> Dialect:
     """`trigger` and `source` find what belongs to a namespace and a name."""
 
-    async def receive(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+    def webhook_of(params: Params) -> Webhook:
         namespace, name = params["namespace"], params["trigger"]
         found = trigger(namespace, name)
         if found is None or found.source is None or found.source.kind != "webhook":
@@ -36,6 +36,10 @@ def webhooks(
         webhook = source(namespace, name)
         if not isinstance(webhook, Webhook):
             raise Unavailable("The trigger is paused.", retry_after=PAUSED_RETRY)
+        return webhook
+
+    async def receive(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        webhook = webhook_of(params)
         headers = _texts(head.headers)
         answer = await webhook.receive(
             lambda wanted: next((value for key, value in headers if key == wanted), ""), headers, body
@@ -43,13 +47,21 @@ def webhooks(
         status = 200 if "challenge" in answer or "duplicate" in answer else 202
         return Reply(status, [("content-type", "application/json")], msgspec.json.encode(answer))
 
+    async def permit(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        """A sender asks whether it may send (CloudEvents, http-webhook.md, section 4)."""
+        granted = webhook_of(params).permits(head.get(b"webhook-request-origin"))
+        return Reply(200, [("allow", "OPTIONS, POST"), *granted])
+
     def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity:
         return ANONYMOUS
 
     return Dialect(
         name="webhooks",
         profile=NATIVE,
-        routes=(Route(method="POST", path="/{namespace}/{trigger...}", handle=receive),),
+        routes=(
+            Route(method="POST", path="/{namespace}/{trigger...}", handle=receive),
+            Route(method="OPTIONS", path="/{namespace}/{trigger...}", handle=permit),
+        ),
         fault=fault,
         authenticate=authenticate,
     )

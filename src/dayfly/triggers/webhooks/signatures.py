@@ -38,6 +38,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     previous_secret: Annotated[str, Meta(max_length=4096, description="also good, while senders change over")] = ""
     tolerance_s: Annotated[float, Meta(gt=0, le=86400, description="of signed times, into the past and the future")] = 300.0
     type: Annotated[str, Meta(max_length=256, description="of the events; empty: what the sender calls them")] = ""
+    origins: Annotated[
+        tuple[Annotated[str, Meta(max_length=253, pattern=r"^[^A-Z\s]+\Z")], ...],
+        Meta(max_length=100, description="senders that are let in when they ask first, by their DNS names; * is everybody"),
+    ] = ("*",)
     # hmac and token:
     header: Annotated[str, Meta(max_length=128, description="that holds the signature or token")] = ""
     prefix: Annotated[str, Meta(max_length=64, description="before it")] = ""

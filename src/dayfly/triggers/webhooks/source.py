@@ -49,6 +49,12 @@ class Webhook:
             return {"accepted": False, "duplicate": True}
         return {"accepted": True, "ids": [event.id for event in events]}
 
+    def permits(self, origin: str) -> list[tuple[str, str]]:
+        """The headers that let a sender of that name send; none if it may not."""
+        if not origin or not {"*", origin.lower()} & set(self._settings.origins):
+            return []
+        return [("webhook-allowed-origin", origin), ("webhook-allowed-rate", "*")]
+
     def _events(self, proof: Proof, header: Header, headers: list[tuple[str, str]], body: bytes) -> list[Event]:
         try:
             return cloudevents.from_http(headers, body)
