@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from .gateway.limits import EdgeLimits
 from .model.usage import PriceSheet
-from .observe.inputs import KEEP_BYTES, Keep
+from .observe.inputs import KEEP_BYTES
+from .observe.inputs import Keep as Keep
 from .pool.pool import Limits
 
 

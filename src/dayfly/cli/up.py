@@ -220,9 +220,8 @@ def _settings(
 ) -> Settings:
     from msgspec.structs import replace
 
-    from ..config import Settings
+    from ..config import Keep, Settings
     from ..dialects.mounts import BUILT_IN
-    from ..observe.inputs import KEEP_BYTES, Keep
 
     told = dict(one.split("=", 1) for one in listen)
     settings = Settings(
@@ -237,7 +236,6 @@ def _settings(
         allow_targets=allow_targets,
         dev=dev,
         keep_inputs=Keep(keep_inputs) if keep_inputs else None,
-        keep_inputs_mb=keep_inputs_mb or KEEP_BYTES >> 20,
         hosts=hosts,
         oidc=oidc and oidc.absolute(),
         tls_self_signed=tls is not None,
@@ -253,6 +251,8 @@ def _settings(
     edge = replace(settings.edge, **_edge_of(edge_limits))
     if body_limit:
         edge = replace(edge, body_bytes=body_limit << 20)
+    if keep_inputs_mb:
+        settings = replace(settings, keep_inputs_mb=keep_inputs_mb)
     return replace(settings, edge=edge, limits=limits)
 
 
