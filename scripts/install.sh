@@ -54,11 +54,12 @@ if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d $clients/node_module
     echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
 fi
 
-if [ "$kind" = dev ] && command -v go >/dev/null && [ ! -x $clients/wsk/wsk ]; then
+if [ "$kind" = dev ] && command -v go >/dev/null && [ ! -x $clients/bin/wskdeploy ]; then
   build=$(mktemp -d)
-  (cp $clients/wsk/*.{mod,go} "$build" && bin=$PWD/$clients/wsk && cd "$build" &&
-    GOFLAGS=-mod=mod GOBIN="$build" go install github.com/sciabarracom/openwhisk-cli && mv openwhisk-cli "$bin/wsk") >/dev/null 2>&1 ||
-    echo "wsk cannot be built; its tests will be skipped." >&2
+  (cp $clients/wsk/* "$build" && bin=$PWD/$clients/bin && mkdir -p "$bin" && cd "$build" && export GOFLAGS=-mod=mod GOBIN=$build/bin &&
+    go install github.com/sciabarracom/openwhisk-cli github.com/apache/openwhisk-wskdeploy &&
+    mv bin/openwhisk-cli "$bin/wsk" && mv bin/openwhisk-wskdeploy "$bin/wskdeploy") >/dev/null 2>&1 ||
+    echo "wsk and wskdeploy cannot be built; their tests will be skipped." >&2
   rm -rf "$build"
 fi
 

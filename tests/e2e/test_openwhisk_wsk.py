@@ -1,6 +1,6 @@
-"""`wsk` itself, as `scripts/install.sh` builds it where there is Go: what it prints and how it ends, as its own suites have it.
+"""`wsk` and `wskdeploy` themselves, as `scripts/install.sh` builds them where there is Go: what they print and how they end.
 
-It ends with the status of a refusal less 256: 144 is 400, 147 is 403, 148 is 404, 153 is 409, 246 is 502.
+`wsk` ends with the status of a refusal less 256: 144 is 400, 147 is 403, 148 is 404, 153 is 409, 246 is 502.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dayfly.dialects.openwhisk.profile import GUEST_KEY
 from tests.support.whisk import PYTHON, Whisk, whisk
 
 pytestmark = pytest.mark.anyio
-WSK = Path(__file__).parent.parent / "clients" / "openwhisk" / "wsk" / "wsk"
+WSK = Path(__file__).parent.parent / "clients" / "openwhisk" / "bin" / "wsk"
 WEB = "function main(args) { return { body: `${args.name} ${args.__ow_path}` } }\n"
 FAILS = "def main(args):\n    return {'error': 'out of ink'}\n"
 MANIFEST = """
@@ -43,10 +43,10 @@ class Wsk:
         for name, text in (("greet.py", PYTHON), ("web.js", WEB), ("fails.py", FAILS), ("manifest.yaml", MANIFEST)):
             (folder / name).write_text(text)
 
-    async def __call__(self, *arguments: str, code: int = 0) -> str:
+    async def __call__(self, *arguments: str, code: int = 0, tool: Path = WSK) -> str:
         done = await asyncio.to_thread(
             subprocess.run,
-            [WSK, *arguments],
+            [tool, *arguments],
             cwd=self._folder,
             env=self._env,
             capture_output=True,
@@ -76,7 +76,9 @@ async def test_an_action_from_create_to_delete(wsk: Wsk) -> None:
     called = await wsk("action", "invoke", "hello", "-b")
     assert re.search(r"ok: invoked /_/hello with id [0-9a-f]{32}\n", called)
     assert '"greeting": "Hello Ada"' in await wsk("action", "invoke", "hello", "-r", "-p", "name", "Ada")
-    assert re.search(r" python:3\S* warm  \d+ms +success guest/hello:0\.0\.2\n", await wsk("activation", "list", "hello"))
+    assert re.search(
+        r" python:3\S* (cold|warm) +\d+m?s +success guest/hello:0\.0\.2\n", await wsk("activation", "list", "hello")
+    )
     assert await wsk("activation", "logs", "--last", "--strip") == "hello Ada\n"
     assert "does not exist" in await wsk("action", "invoke", "nothing", code=148)
     assert "not authorized to access 'somebody/x'" in await wsk("action", "create", "/somebody/x", "greet.py", code=147)
@@ -104,7 +106,7 @@ async def test_triggers_rules_and_alarms(wsk: Wsk) -> None:
     assert "package /whisk.system/utils" in await wsk("package", "get", "/whisk.system/utils", "--summary")
 
 
-async def test_apis_and_projects(wsk: Wsk) -> None:
+async def test_apis(wsk: Wsk) -> None:
     await wsk("action", "create", "page", "web.js", "--web", "true")
     made = await wsk("api", "create", "/club", "/books/{isbn}", "get", "page", "--response-type", "http")
     assert "ok: created API /club/books/{isbn} GET for action /_/page" in made
@@ -112,9 +114,13 @@ async def test_apis_and_projects(wsk: Wsk) -> None:
     assert re.search(r'"target-url": "\S+/page\.http\$\(request\.path\)"', await wsk("api", "get", "/club"))
     assert "ok: deleted API /club" in await wsk("api", "delete", "/club")
     assert "API '/club' does not exist" in await wsk("api", "delete", "/club", code=1)
-    await wsk("project", "deploy", "--manifest", "manifest.yaml")
+
+
+async def test_wskdeploy_deploys_and_takes_back(wsk: Wsk) -> None:
+    tool = WSK.with_name("wskdeploy")
+    await wsk("-m", "manifest.yaml", tool=tool)
     assert '"greeting": "Hello Ada"' in await wsk("action", "invoke", "shop/greet", "-r")
     assert '"version": "1.0.0"' in await wsk("action", "get", "shop/greet")
     assert re.search(r"/guest/on-sale +private +active", await wsk("rule", "list"))
-    await wsk("project", "undeploy", "--manifest", "manifest.yaml")
+    await wsk("undeploy", "-m", "manifest.yaml", tool=tool)
     assert "on-sale" not in await wsk("list")
