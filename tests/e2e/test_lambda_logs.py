@@ -210,3 +210,36 @@ def test_a_json_log_has_the_levels_that_its_configuration_says(aws: Aws) -> None
     kinds = [json.loads(event["message"]).get("type", "said") for event in events if event["logStreamName"] == stream]
     whole_life = ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"]
     assert [kind for kind in kinds if kind != "said"] == [f"platform.{each}" for each in whole_life]
+
+
+SLOW = """
+import os, time
+time.sleep(float(os.environ["SLOW"]))
+print("loaded")
+def handler(event, context): return context.get_remaining_time_in_millis() > 0
+"""
+
+
+def test_code_that_loads_too_slowly_is_loaded_again_within_its_call(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given code that takes longer to load than it may, then its first call has all of its own time for loading it again."""
+    monkeypatch.setattr("dayfly.dialects.aws.versions.INIT", 0.2)  # seconds
+    aws.deploy("slow", SLOW, Timeout=10, Environment={"Variables": {"SLOW": "0.5"}})
+    answer, whole = aws.call("slow", LogType="Tail")
+    assert answer is True
+    log = plain(base64.b64decode(whole["LogResult"]).decode(), whole["ResponseMetadata"]["RequestId"])
+    assert log[-1] == REPORT, "without Init Duration: it is within the call's own"
+    assert aws.call("slow")[0] is True, "the same instance, warm"
+    told = [event["message"].rstrip("\n") for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slow")["events"]]
+    assert sum(line.startswith("INIT_START") for line in told) == 1
+    assert any(re.fullmatch(r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: timeout", line) for line in told)
+
+
+def test_code_that_takes_too_long_the_second_time_is_out_of_time(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dayfly.dialects.aws.versions.INIT", 0.2)  # seconds
+    aws.deploy("slower", SLOW, Timeout=1, Environment={"Variables": {"SLOW": "20"}})
+    error, lines, request = failing(aws, "slower", {})
+    assert error["errorMessage"] == f"RequestId: {request} Error: Task timed out after 1.00 seconds"
+    assert lines[-1] == REPORT + "Status: timeout"
+    told = [event["message"].rstrip("\n") for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slower")["events"]]
+    phases = [re.sub(r"[\d.]+ ms", "N ms", line) for line in told if line.startswith("INIT_REPORT")]
+    assert phases == [f"INIT_REPORT Init Duration: N ms\tPhase: {phase}\tStatus: timeout" for phase in ("init", "invoke")]

@@ -17,6 +17,7 @@ from ..actions import Invoke
 from ..errors import BadResponse, Cancelled, DayflyError, InstanceDied, TimedOut, Unavailable
 from ..model.call import FunctionError, Invocation, Mode, Result, Status, Timings
 from ..model.function import Flavour, Revision
+from ..model.instance import State
 from ..model.profile import Profile
 from ..sandbox.port import ResponseHead
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
 
 UPLOAD_HIGH: Final = 256 << 10  # bytes of a request body that wait for an instance before the client is held back
+SPARE: Final = 5.0  # seconds beyond a call's own time: what is loaded within it ends with it
 LIGHT: Final = 16 << 10  # bytes of the largest body that is sent ahead
 _NONE: Final = Timings()
 _EVENT: Final = Flavour.EVENT  # members of enumerations that every call asks for (see pool.group)
@@ -48,6 +50,7 @@ class Call:
     """See the module's text. Made by `Dispatcher.begin`."""
 
     __slots__ = (
+        "_again",
         "_answer",
         "_assigned",
         "_body_done",
@@ -94,6 +97,7 @@ class Call:
         self._stream = 0
         self.ahead = False  # it was sent to an instance that has not begun it
         self._cold = False
+        self._again = False  # its instance was not loaded in time, and is loaded within the call
         self._queued = dispatcher.clock.monotonic()
         self._assigned = 0.0
         self.started = dispatcher.clock.now()
@@ -131,10 +135,12 @@ class Call:
     def _begin(self, instance: Instance) -> None:
         now = self.dispatcher.clock.monotonic()
         self._assigned = now
-        self._cold = cold = instance.fresh and instance.ready_mono >= self._queued
+        self._cold = cold = instance.fresh and (self._again or instance.ready_mono >= self._queued)
         instance.fresh = False
         self.deadline = now + self._timeout()
-        if cold:
+        if self._again:
+            self.timings = Timings(cold=now - self._queued)
+        elif cold:
             started = max(instance.created_mono, self._queued)
             self.timings = Timings(started - self._queued, instance.ready_mono - started, instance.init_s)
         elif now - self._queued > 0.0005:
@@ -158,6 +164,11 @@ class Call:
                 self._drained = None
 
     def refused(self, error: DayflyError) -> None:
+        late = "init_timeout_s" in error.members and not self._again
+        if late and self.dispatcher.routes.profile(self.revision.profile).loads_again:
+            self._again = True
+            if self.group.start_with(self, self._timeout() + SPARE):
+                return
         self._fail(error)
 
     def _head(self) -> bytes:
@@ -245,9 +256,10 @@ class Call:
             )
             return
         seconds = self.deadline - self._assigned
+        what = "the code was not loaded" if self.instance.state is State.STARTING else "the function did not answer"
         self._abort(
             TimedOut(
-                f"the function did not answer within {seconds:g} s and was stopped, with everything it had started",
+                f"{what} within {seconds:g} s and was stopped, with everything it had started",
                 hint="Make it faster, or deploy it with a longer --timeout.",
                 invocation=identifier,
                 timeout_s=round(seconds, 3),

@@ -26,6 +26,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     async_delays: tuple[float, ...] = (1.0, 5.0)  # seconds before retry 1, 2, ...; the last repeats
     async_max_age: float = 6 * 3600.0  # seconds
     as_is: bool = False  # code is taken as it comes: not checked, nothing installed for it, not tried before it gets calls
+    loads_again: bool = (
+        False  # code that was not loaded in time is loaded once more as part of its call, within the call's time
+    )
     keep_answers: bool = False  # answers of all calls stay with their records, up to `response_limit`
 
 

@@ -80,6 +80,7 @@ class Group:
         self.waiting: deque[Waiter] = deque()
         self.gave_up = 0  # waiters in the queue that are done already
         self.starting = 0
+        self.taken = 0  # of those that start, how many have their call already
         self._monotonic = pool.clock.monotonic
         self.load = ConcurrencyIntegral(self._monotonic())
         self.service_s = 0.0  # moving average of what a call takes
@@ -275,7 +276,7 @@ class Group:
     def start_for_waiting(self) -> None:
         """Start instances for waiting calls that no starting instance will serve; for short calls, those that help."""
         waiting = len(self.waiting) - self.gave_up
-        missing = ceil(waiting / self.config.concurrency) - self.starting
+        missing = ceil(waiting / self.config.concurrency) - (self.starting - self.taken)
         if missing > 0 and self.pressure.short:
             missing = 0 if self.alive else 1
             self.pressure.watch()
@@ -296,17 +297,29 @@ class Group:
                     )
                 return
 
+    def start_with(self, waiter: Waiter, load_s: float) -> bool:
+        """Start an instance that has this call from the start, and `load_s` seconds to load. False: there is no room."""
+        instance = self.pool.start(self, load_s=load_s)
+        if instance is None:
+            return False
+        instance.inflight = 1
+        self.taken += 1
+        self.load.add(1, self._monotonic())
+        waiter.assigned(instance)
+        return True
+
     def on_ready(self, instance: Instance) -> None:
         """User code is loaded: serve as many waiting calls as it has slots."""
         if instance.state is not STARTING:
             return
         now = self._monotonic()
-        self.starting -= 1
+        self._no_longer_starting(instance)
         instance.ready_mono = now
         took = now - instance.created_mono
         self.cold_cost_s = took if not self.cold_cost_s else 0.7 * self.cold_cost_s + 0.3 * took
         instance.idle_since = now
-        self.pool.started(instance)
+        if instance.inflight:
+            instance.move(BUSY)
         while instance.inflight < instance.slots:
             waiter = self._next()
             if waiter is None:
@@ -335,8 +348,7 @@ class Group:
         self.instances.pop(instance.id, None)
         self.free.discard(instance)
         if was is STARTING:
-            self.starting -= 1
-            self.pool.started(instance)
+            self._no_longer_starting(instance)
             error = exit.error or InstanceDied("the instance ended before it was ready")
             error.instance = instance.id
             self._fail(error)
@@ -344,6 +356,11 @@ class Group:
         self._take_back(instance)
         if was is not STARTING or not isinstance(exit.error, InitFailed):
             self.start_for_waiting()
+
+    def _no_longer_starting(self, instance: Instance) -> None:
+        self.starting -= 1
+        self.taken -= instance.inflight
+        self.pool.started(instance)
 
     def _fail(self, error: DayflyError) -> None:
         """A start has failed: broken code fails everybody who waits for it, a lost instance only the first."""
@@ -379,8 +396,7 @@ class Group:
         """End it now, whatever it is doing (a call that ran out of time took it hostage)."""
         self.free.discard(instance)
         if instance.state is STARTING:
-            self.starting -= 1
-            self.pool.started(instance)
+            self._no_longer_starting(instance)
         if instance.state is not STOPPED:
             self.pool.stop(instance)
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..clock import Clock
 from ..errors import DayflyError, Throttled
@@ -75,27 +76,28 @@ class Pool:
 
     # --- starting ------------------------------------------------------------------------------------------------
 
-    def start(self, group: Group) -> bool:
-        """Start one more instance of the group, now or when its turn comes. False: it has its maximum, those that end with
-        their last call included, or there is no room."""
+    def start(self, group: Group, *, load_s: float = 0.0) -> Instance | None:
+        """Start one more instance of the group, when its turn comes; with `load_s`, the seconds that it may take to load, now. None:
+        the group has its maximum, those that end with their last call included, or there is no room."""
         if len(group.instances) >= group.config.max_instances or not self._make_room(group):
-            return False
+            return None
         now = self.clock
         instance = Instance(new_id(), group, group.config.concurrency, now.now(), now.monotonic())
         group.instances[instance.id] = instance
         group.starting += 1
         self.instances += 1
-        if self._starting < self.limits.concurrent_starts:
-            self._launch(group, instance)
+        if load_s or self._starting < self.limits.concurrent_starts:
+            self._launch(group, instance, load_s)
         else:
             self._start_queue.append((group, instance))
-        return True
+        return instance
 
-    def _launch(self, group: Group, instance: Instance) -> None:
+    def _launch(self, group: Group, instance: Instance, load_s: float = 0.0) -> None:
         self._starting += 1
         self.cold_starts += 1
         instance.fresh = True
-        instance.box = self.sandbox.create(self.spec(group.revision, instance.id), instance)
+        spec = self.spec(group.revision, instance.id)
+        instance.box = self.sandbox.create(replace(spec, init_timeout_s=load_s) if load_s else spec, instance)
 
     def started(self, instance: Instance) -> None:
         """A start has ended, well or not: the next in line begins."""

@@ -7,6 +7,10 @@ import os
 from ...model.profile import Profile
 
 FREEZE = float(os.environ.get("DAYFLY_AWS_FREEZE", "0.01"))  # seconds without a call until an instance is frozen; 0: never
+INIT = float(
+    os.environ.get("DAYFLY_AWS_INIT", "10")
+)  # seconds that code may take to load before it is loaded again with its call
+INIT_PROVISIONED = 130.0  # seconds, where nobody waits for it
 SYNC_LIMIT = 6 * 1024 * 1024 + 100  # bytes of a payload
 ASYNC_LIMIT = 1024 * 1024  # bytes
 
@@ -24,4 +28,5 @@ PROFILE = Profile(
     async_delays=(60.0, 120.0),
     async_max_age=6 * 3600.0,
     as_is=True,
+    loads_again=True,
 )

@@ -14,7 +14,7 @@ from ...actions import Code, DeleteAlias, Deployed, PutAlias, PutFunction
 from ...errors import NotFound
 from ...model.function import Config, Target
 from .call import Call
-from .profile import FREEZE, PROFILE
+from .profile import FREEZE, INIT, INIT_PROVISIONED, PROFILE
 from .record import LATEST, Record
 from .scope import new_uuid
 
@@ -74,7 +74,7 @@ async def deploy(call: Call, record: Record, version: dict[str, Any]) -> None:
                 env=config,
                 memory_mb=version["MemorySize"],
                 timeout_s=float(version["Timeout"]),
-                init_timeout_s=10.0,
+                init_timeout_s=max(INIT_PROVISIONED, version["Timeout"]) if version.get("_provisioned") else INIT,
                 freeze_s=FREEZE,
                 tmp_mb=version["EphemeralStorage"]["Size"],
                 pids=1024,

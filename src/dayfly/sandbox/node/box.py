@@ -159,6 +159,7 @@ class NodeBox:
         self._error = self._error or InitFailed(
             f"the code was not loaded within {limit:g} seconds",
             hint="Load less while the module is imported, or raise init_timeout_s.",
+            init_timeout_s=limit,
         )
         self._sandbox.destroy(self.spec.id)
 
