@@ -47,12 +47,13 @@ if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then # tests of these back ends skip
   fi
 fi
 
-# Foreign clients that tests call the dialects with.
-clients=tests/clients/openwhisk
-if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d $clients/node_modules ]; then
-  npm install --prefix $clients --no-audit --no-fund --no-package-lock --silent >/dev/null 2>&1 ||
-    echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
-fi
+# Foreign clients that tests call the dialects with, and what they compare runtimes with.
+for clients in tests/clients/*; do
+  if [ "$kind" = dev ] && command -v npm >/dev/null && [ ! -d "$clients/node_modules" ]; then
+    npm install --prefix "$clients" --ignore-scripts --no-audit --no-fund --no-package-lock --silent >/dev/null 2>&1 ||
+      echo "The clients in $clients cannot be installed; their tests will be skipped." >&2
+  fi
+done
 
 if [ "$kind" = dev ] && command -v go >/dev/null && [ ! -x $clients/bin/wskdeploy ]; then
   build=$(mktemp -d)

@@ -21,7 +21,7 @@ const PRELUDE = 'application/vnd.awslambda.http-integration-response';
 class LambdaError extends Error {
   constructor(type, message) {
     super(message);
-    this.name = type;
+    Object.defineProperty(this, 'name', { value: type });
     this.stack = undefined;
   }
 }
@@ -74,19 +74,48 @@ function stamp() {
   return new Date().toISOString();
 }
 
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+
+/** Its own lines for what is printed, from the level up that the function asks for. */
 function takeConsole() {
-  const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
-  const levels = { log: 'INFO', info: 'INFO', debug: 'DEBUG', warn: 'WARN', error: 'ERROR', trace: 'TRACE' };
-  for (const [name, level] of Object.entries(levels)) {
-    console[name] = (...parts) => {
-      const message = format(...parts);
-      process.stdout.write(
-        json
-          ? JSON.stringify({ timestamp: stamp(), level, requestId: requestId || undefined, message }) + '\n'
-          : `${stamp()}\t${requestId || 'undefined'}\t${level}\t${message.replaceAll('\n', '\r')}\n`,
-      );
-    };
+  const least = Math.max(0, LEVELS.indexOf((process.env.AWS_LAMBDA_LOG_LEVEL ?? '').toUpperCase()));
+  for (const [at, level] of LEVELS.entries()) {
+    console[level.toLowerCase()] = at < least && level !== 'FATAL' ? () => {} : (...parts) => process.stdout.write(line(level, parts));
   }
+  console.log = console.info;
+}
+
+function line(level, parts) {
+  const made = asJson()
+    ? jsonText({ timestamp: stamp(), level, requestId: requestId || undefined }, parts)
+    : `${stamp()}\t${requestId || 'undefined'}\t${level}\t${format(...parts)}`;
+  return made.replaceAll('\n', '\r') + '\n';
+}
+
+function asJson() {
+  return process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
+}
+
+/** One value is the message as it is; several are formatted, with the first error among them told besides. */
+function jsonText(head, parts) {
+  if (parts.length === 1) {
+    try {
+      return JSON.stringify({ ...head, message: parts[0] }, (_, value) => (value instanceof Error ? { ...errorFields(value), ...value } : value));
+    } catch {
+      return JSON.stringify({ ...head, message: format(parts[0]) });
+    }
+  }
+  const error = parts.find((part) => part instanceof Error);
+  return JSON.stringify({ ...head, message: format(...parts), ...(error === undefined ? {} : errorFields(error)) });
+}
+
+function errorFields(error) {
+  const ours = error instanceof LambdaError;
+  return {
+    errorType: ours ? error.name.split('.')[1] : (error.constructor?.name ?? 'UnknownError'),
+    errorMessage: error.message,
+    stackTrace: typeof error.stack === 'string' ? error.stack.split('\n') : error.stack,
+  };
 }
 
 async function load(work) {
@@ -179,6 +208,7 @@ process.on('beforeExit', () => {
 function fatal(error, origin) {
   const rejected = origin === 'unhandledRejection';
   const shown = rejected ? named('Runtime.UnhandledPromiseRejection', String(error)) : error;
+  if (rejected) Object.assign(shown, { reason: error, promise: {} });
   const described = describe(shown);
   return { described, text: logText(described, { id: requestId }, rejected ? 'Unhandled Promise Rejection ' : 'Uncaught Exception '), status: rejected ? 128 : 129 };
 }
@@ -356,15 +386,19 @@ function describeLoad(error) {
 
 function logText(described, head, kind = head ? 'Invoke Error ' : 'Uncaught Exception ') {
   const error = errors.get(described);
-  let told = { errorType: described.type, errorMessage: described.message, stack: described.trace };
-  if (error instanceof LambdaError) told.stack = described.trace;
-  else if (error instanceof Error) told = { errorType: told.errorType, errorMessage: told.errorMessage, code: error.code, ...error, stack: described.trace };
-  else if (error !== undefined) {
-    const shown = made ?? new Error(error);
-    told = { errorType: shown.name, errorMessage: shown.message, stack: shown.stack.split('\n') };
-  }
+  const shown = error instanceof Error || error === undefined ? error : (made ?? new Error(error));
   made = null;
+  if (asJson()) return line('ERROR', [shown ?? Object.assign(new LambdaError(described.type, described.message), { stack: described.trace.join('\n') })]);
+  let told = { errorType: described.type, errorMessage: described.message, stack: described.trace };
+  if (error instanceof Error) {
+    told = { errorType: told.errorType, errorMessage: told.errorMessage, code: error.code, ...error, stack: described.trace };
+    if (error.reason instanceof Error) told.reason = { ...logFields(error.reason), ...error.reason };
+  } else if (shown !== undefined) told = logFields(shown);
   return `${stamp()}\t${head ? requestId : 'undefined'}\tERROR\t${kind}\t${JSON.stringify(told)}\n`;
+}
+
+function logFields(error) {
+  return { errorType: error.name, errorMessage: error.message, stack: String(error.stack).split('\n') };
 }
 
 module.exports = { wantsUsage: true, hold() {}, open, started, stop, fatal, environment, load, context, invoke, prepare, describe, describeLoad, logText };
