@@ -55,6 +55,7 @@ from .errors import Conflict, DayflyError
 from .events.attempt import Outcome
 from .events.eventing import Eventing
 from .events.forward import ForwardClock
+from .events.leases import Leases
 from .events.queue import AsyncQueue
 from .events.retry import End, of_profile
 from .events.subscription import Subscription
@@ -192,6 +193,7 @@ class Server:
             self.eventing.brokers.checkpoint,
             self.secrets.find,
             self.events_clock,
+            Leases(self.store, self.clock, "cell"),  # one on this data folder, as its lock says
             lead=self._lead,
             prewarm=self._prewarm,
         )

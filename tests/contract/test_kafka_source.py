@@ -1,18 +1,15 @@
-"""Kafka: what can be seen without a broker, and the rest where one is at hand (DAYFLY_TEST_KAFKA=host:port)."""
+"""Kafka: what can be seen without a broker. The rest: test_sources.py, where one is at hand."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from dayfly.triggers.kafka.source import Kafka, Settings
 from dayfly.triggers.port import Context
-from tests.support.servers import free_port, texts
+from tests.support.servers import free_port
 from tests.support.sources import Sourced
 
 pytestmark = pytest.mark.anyio
@@ -57,21 +54,3 @@ async def test_a_record_becomes_an_event() -> None:
         headers = (("ce_specversion", b"1.0"), ("ce_id", b"9"), ("ce_source", b"/shop"), ("ce_type", b"order.placed"))
         own = source._event(record(headers=headers))
         assert (own.id, own.source, own.type) == ("9", "/shop", "order.placed")
-
-
-async def test_records_arrive_from_a_real_broker() -> None:
-    address = os.environ.get("DAYFLY_TEST_KAFKA", "")
-    if not address:
-        pytest.skip("no Kafka broker at hand; set DAYFLY_TEST_KAFKA=host:port")
-    topic = f"dayfly-{uuid.uuid4().hex}"
-    producer = AIOKafkaProducer(bootstrap_servers=address)
-    await producer.start()
-    try:
-        for number in range(30):
-            await producer.send_and_wait(topic, f'{{"text":"{number}"}}'.encode())
-    finally:
-        await producer.stop()
-    async with Sourced() as world:
-        await world.trigger("kafka", topics=[topic], servers=[address], group=topic)
-        await world.until(lambda: len(world.calls) == 30)
-        assert set(await texts(world)) == {str(number) for number in range(30)}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import Foreign, Mosquitto, NatsServer, PostgresServer, RedisServer, texts
+from tests.support.servers import Foreign, KafkaServer, Mosquitto, NatsServer, PostgresServer, RedisServer, texts
 from tests.support.sources import Sourced
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=[RedisServer, NatsServer, Mosquitto, PostgresServer], ids=lambda server: server.kind)
+@pytest.fixture(params=[RedisServer, NatsServer, Mosquitto, PostgresServer, KafkaServer], ids=lambda server: server.kind)
 async def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Foreign]:
     server: Foreign = request.param(tmp_path)
     await server.start()

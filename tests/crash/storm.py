@@ -41,6 +41,7 @@ PUBLISHERS = 2
 BATCH = 25  # events in one request
 PAUSE = (0.02, 0.4)  # seconds between kills, at least
 AHEAD = 2000  # events that are published and have not come, at most
+LATE = 1.0  # seconds until the sink has noted what a server sent before it was killed, on a busy machine
 STUCK = 180.0  # seconds without an event that came, after which the storm gives up
 
 WORK = """
@@ -54,6 +55,16 @@ class Came(NamedTuple):
     id: str
     key: str
     at: float  # monotonic seconds
+
+
+class Kill(NamedTuple):
+    who: str
+    began: float  # monotonic seconds
+    ended: float  # of a server: when the next one stood
+
+    def explains(self, before: float, after: float) -> bool:
+        """Whether an event that came at these two times did so because of it."""
+        return before - LATE <= self.ended and self.began <= after
 
 
 class Sink:
@@ -162,20 +173,21 @@ def storm(folder: Path, *, kills: int, events: int, seed: int = 1, say: Any = la
         for publisher in publishers:
             publisher.start()
         killed: dict[str, int] = {"server": 0, "node": 0, "instance": 0}
-        moments: list[float] = []
-        while len(moments) < kills:
+        done: list[Kill] = []
+        while len(done) < kills:
             time.sleep(rng.uniform(*PAUSE))
-            _until(sink, lambda: len(sink.known) >= events * len(moments) // kills)
+            _until(sink, lambda: len(sink.known) >= events * len(done) // kills)
             who = rng.choices(("server", "node", "instance"), (5, 2, 3))[0]
+            began = time.monotonic()
             if _kill(server, who, rng):
                 killed[who] += 1
-                moments.append(time.monotonic())
-                if len(moments) % 50 == 0:
-                    say(f"{len(moments)} kills, {len(sink.known)} events have come")
+                done.append(Kill(who, began, time.monotonic()))
+                if len(done) % 50 == 0:
+                    say(f"{len(done)} kills, {len(sink.known)} events have come")
         _until(sink, lambda: not any(publisher.is_alive() for publisher in publishers))
         pending = _calm(server, sink)
         dead = {letter["event"]["id"] for letter in _dead(server)}
-        return _judge(killed, moments, publishers, sink.came, dead, pending)
+        return _judge(killed, done, publishers, sink.came, dead, pending)
     finally:
         for publisher in publishers:
             publisher.over.set()
@@ -254,7 +266,7 @@ def _dead(server: Process) -> list[Any]:
 
 
 def _judge(
-    killed: dict[str, int], moments: list[float], publishers: list[Publisher], came: list[Came], dead: set[str], pending: int
+    killed: dict[str, int], done: list[Kill], publishers: list[Publisher], came: list[Came], dead: set[str], pending: int
 ) -> Report:
     accepted = {id for publisher in publishers for ids in publisher.acknowledged.values() for id in ids}
     first: dict[str, float] = {}
@@ -265,8 +277,12 @@ def _judge(
     for id, key, at in came:
         if id in first:
             twice += 1
-            if not any(last[id] - 1.0 <= moment <= at for moment in moments):  # the kill is noted when the next server stands
-                unexplained.append(id)
+            if not any(kill.explains(last[id], at) for kill in done):
+                near = min(done, key=lambda kill: abs(kill.ended - at))
+                unexplained.append(
+                    f"{id}: again after {at - last[id]:.2f} s; the nearest kill, of a {near.who}, began {at - near.began:.2f} s "
+                    f"and ended {at - near.ended:.2f} s before"
+                )
         else:
             first[id] = at
             order.setdefault(key, []).append(id)
@@ -289,6 +305,8 @@ def main() -> int:
         f"lost {len(report.lost)}, came twice {report.twice} (without a kill between: {len(report.unexplained)}), "
         f"keys out of order {len(report.disordered)}"
     )
+    for line in (*report.unexplained, *report.lost, *report.disordered):
+        print(line)
     return 0 if report.fine and not report.pending else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import glob
 import os
@@ -180,6 +181,65 @@ class Mosquitto(Foreign):
 
         messages = [("orders/new", f'{{"text":"{text}"}}', 1, False) for text in texts]
         await asyncio.to_thread(publish.multiple, messages, "127.0.0.1", self.port)
+
+
+class KafkaServer(Foreign):
+    """One broker that is its own controller. DAYFLY_TEST_KAFKA is a folder with its jars (org.apache.kafka:kafka_2.13 and what it
+    needs, from Maven)."""
+
+    kind = "kafka"
+    end = signal.SIGKILL  # it takes its time to say goodbye
+
+    def command(self) -> list[str]:
+        jars = os.environ.get("DAYFLY_TEST_KAFKA", "")
+        if not jars:
+            pytest.skip("no Kafka broker at hand; set DAYFLY_TEST_KAFKA to a folder with its jars")
+        java = [program("java"), "-Xmx300m", "-cp", f"{jars}/*"]
+        config = self.folder / "kafka.properties"
+        if not config.exists():
+            controller = free_port()
+            settings = {
+                "process.roles": "broker,controller",
+                "node.id": 1,
+                "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+                "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+                "controller.listener.names": "CONTROLLER",
+                "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+                "log.dirs": self.folder / "logs",
+                "offsets.topic.replication.factor": 1,
+                "offsets.topic.num.partitions": 1,
+                "group.initial.rebalance.delay.ms": 0,
+            }
+            config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+            identifier = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "A")
+            tool = ["kafka.tools.StorageTool", "format", "-t", identifier, "-c", str(config)]
+            subprocess.run([*java, *tool], check=True, capture_output=True)
+        return [*java, "kafka.Kafka", str(config)]
+
+    def settings(self) -> dict[str, Any]:
+        return {"topics": ["orders"], "servers": [f"127.0.0.1:{self.port}"], "batch": 7}
+
+    async def put(self, texts: list[str]) -> None:
+        from aiokafka import AIOKafkaProducer
+
+        producer = AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{self.port}")
+        await producer.start()
+        try:
+            for text in texts:
+                await producer.send_and_wait("orders", f'{{"text":"{text}"}}'.encode(), key=b"k")
+        finally:
+            await producer.stop()
+
+    async def prepare(self) -> None:
+        from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{self.port}")
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic("orders", num_partitions=1, replication_factor=1)])
+        finally:
+            await admin.close()
 
 
 class PostgresServer(Foreign):

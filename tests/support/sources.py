@@ -13,6 +13,7 @@ from dayfly import actions as a
 from dayfly.actions import Invoke
 from dayfly.clock import Clock, SystemClock
 from dayfly.events.eventing import Eventing
+from dayfly.events.leases import Leases
 from dayfly.events.queue import AsyncQueue
 from dayfly.events.retry import of_profile
 from dayfly.model.call import Result
@@ -30,7 +31,7 @@ CALM = Policy(jitter=0.0, max_attempts=1)
 class Sourced:
     """A server's part that has to do with sources. `path` None: in memory."""
 
-    def __init__(self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0) -> None:
+    def __init__(self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0, cell: str = "one") -> None:
         self.clock = clock or SystemClock()
         self.store = SqliteStore(path)
         self.calls: list[Invoke] = []
@@ -50,6 +51,7 @@ class Sourced:
             self.eventing.brokers.checkpoint,
             lambda _, name: self.secrets.get(name),
             self.clock,
+            Leases(self.store, self.clock, cell),
             lead=lambda _: lead,
             prewarm=lambda _: self.warmed.append(self.clock.now()),
         )

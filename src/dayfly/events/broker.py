@@ -82,12 +82,13 @@ class Brokers:
         *,
         once: str = "",
         once_s: float = 0.0,
+        fence: Statement | None = None,
     ) -> int:
         """Events from the source of a trigger, and where the source has come to, in one transaction: what a source emits is
         delivered although this server is killed, and is not emitted twice. Under a text `once` they are accepted once within so
         many seconds. -> how many were not, because they had been
 
-        Raises NotFound if the trigger is gone, Throttled when too much waits.
+        Raises NotFound if the trigger is gone, Throttled when too much waits, Conflict if the `fence` (see leases) does not hold.
         """
         self._check(events)
         await self._queue.admit(0)
@@ -101,7 +102,7 @@ class Brokers:
         if checkpoint is not None:
             row = {"namespace": namespace, "name": trigger, "body": checkpoint, "updated": self._clock.now()}
             also.append(("checkpoint_put", row))
-        return sum(published.duplicate for published in await self._write(plans, also))
+        return sum(published.duplicate for published in await self._write(plans, also, fence))
 
     async def checkpoint(self, namespace: str, trigger: str) -> bytes | None:
         """Where the source of a trigger had come to."""
@@ -127,11 +128,13 @@ class Brokers:
             if event.data is not None and len(event.data) > MAX_EVENT:
                 raise TooLarge(f"The data of the event {event.id[:100]!r} is larger than {MAX_EVENT} bytes.", limit=MAX_EVENT)
 
-    async def _write(self, plans: list[Plan], also: Sequence[Statement] = ()) -> tuple[a.Published, ...]:
-        whole = Plan()
+    async def _write(
+        self, plans: list[Plan], also: Sequence[Statement] = (), fence: Statement | None = None
+    ) -> tuple[a.Published, ...]:
+        whole = Plan([fence] if fence is not None else [])
         for plan in plans:
             whole.add(plan)
-        effects = await self._queue.put([*whole.statements, *also], whole.items)
+        effects = await self._queue.put([*whole.statements, *also], whole.items, fenced=fence is not None)
         self._written(whole, effects)
         return tuple(
             event.outcome if effects[event.at].written else a.Published(id=event.event.id, duplicate=True)

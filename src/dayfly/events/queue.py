@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from ..actions import Invoke
 from ..clock import Clock
-from ..errors import BadInput, NotFound, Throttled
+from ..errors import BadInput, Conflict, NotFound, Throttled
 from ..model.call import Invocation, Mode, Result, Status, Timings
 from ..model.delivery import Condition
 from ..model.ids import id_time, new_id
@@ -176,8 +176,11 @@ class AsyncQueue:
                 )
         self._bytes += size
 
-    async def put(self, before: Sequence[Statement], items: Sequence[New]) -> list[Effect]:
-        """In one transaction: the statements, then the items. The delivery has been told when this returns. -> effects of `before`"""
+    async def put(self, before: Sequence[Statement], items: Sequence[New], *, fenced: bool = False) -> list[Effect]:
+        """In one transaction: the statements, then the items. The delivery has been told when this returns. -> effects of `before`
+
+        `fenced`: if the first statement writes no row, nothing is written. Raises errors.Conflict then.
+        """
         now = self.clock.now()
         statements = list(before)
         places: list[tuple[Lane, int, New]] = []  # with the index of the statement that tells whether it was written
@@ -194,7 +197,9 @@ class AsyncQueue:
                 statements.append(("queue_put_call", {"id": item.id, "body": item.body}))
         self.writing += 1
         try:
-            effects = await self.store.commit(*statements)
+            effects = await self.store.commit(*statements, fenced=fenced)
+            if fenced and not effects[0].written:
+                raise Conflict("What these items come from has been taken over by another cell.")
         except BaseException as error:
             for lane, _, item in places:
                 if isinstance(error, asyncio.CancelledError):  # it may be written all the same

@@ -75,7 +75,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
 class SourceHealth(Struct, frozen=True, kw_only=True):
     """How the source of a trigger is."""
 
-    state: str  # starting, running, failing, ended
+    state: str  # starting, running, failing, ended; elsewhere: another cell runs it
     error: str = ""  # what it failed of
     failures: int = 0  # in a row
     since: float = 0.0  # of the state, seconds since the epoch

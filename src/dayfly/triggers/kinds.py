@@ -26,11 +26,12 @@ class Kind(Struct, frozen=True):
 
     module: str
     extra: str = ""  # of the package, if it needs more than the base installation
+    everywhere: bool = False  # in every cell, because it is called from outside; others in one
 
 
 KINDS: Final[dict[str, Kind]] = {
     "timer": Kind("timers.source"),
-    "webhook": Kind("webhooks.source"),
+    "webhook": Kind("webhooks.source", everywhere=True),
     "files": Kind("files.source"),
     "redis": Kind("redis.source", extra="redis"),
     "nats": Kind("nats.source", extra="nats"),

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from ..clock import Clock
 from ..errors import BadInput, DayflyError, Throttled
+from ..events.leases import Fence
 from ..model.event import Event
 from ..model.ids import new_id
 from ..model.trigger import Trigger
@@ -176,4 +177,5 @@ class Emit(Protocol):
         *,
         once: str = "",
         once_s: float = 0.0,
+        fence: Fence | None = None,
     ) -> int: ...

@@ -1,6 +1,8 @@
 """Runs the sources of triggers: starts one when its trigger appears or is resumed, stops it when that is paused, changed or deleted,
 restarts it when it fails, later each time, and tells how it is.
 
+Where several cells share a store, one of them runs a source, by a lease; the others wait for it to be free.
+
 A checkpoint belongs to the settings that it was made under: with other settings a source begins anew, from now.
 """
 
@@ -15,7 +17,8 @@ from typing import Final
 import msgspec
 
 from ..clock import Clock, Timer
-from ..errors import DayflyError, NotFound
+from ..errors import Conflict, DayflyError, NotFound
+from ..events.leases import KEEP_EVERY, Fence, Leases
 from ..model.event import Event
 from ..model.trigger import Source as SourceSpec
 from ..model.trigger import SourceHealth, Trigger
@@ -42,6 +45,7 @@ class Runner:
         checkpoint: Callable[[str, str], Awaitable[bytes | None]],
         secret: Callable[[str, str], str | None],
         clock: Clock,
+        leases: Leases,
         *,
         lead: Callable[[Trigger], float] = lambda _: 0.0,
         prewarm: Callable[[Trigger], None] = lambda _: None,
@@ -50,6 +54,8 @@ class Runner:
         self._checkpoint = checkpoint
         self._secret = secret
         self._clock = clock
+        self._leases = leases
+        self._keeper: asyncio.Task[None] | None = None
         self._lead = lead
         self._prewarm = prewarm
         self._running: dict[Key, _Run] = {}
@@ -65,6 +71,7 @@ class Runner:
     def open(self, triggers: Sequence[Trigger]) -> None:
         """Begin: start the sources of these triggers."""
         self._open = True
+        self._keeper = asyncio.create_task(self._keep())
         for trigger in triggers:
             self.changed(trigger.namespace, trigger.name, trigger)
 
@@ -74,6 +81,17 @@ class Runner:
         for key in list(self._running):
             self._end(key)
         await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            await self._leases.clock.sleep(KEEP_EVERY)
+            try:
+                await self._leases.keep()
+            except DayflyError as error:
+                log.warning("leases of sources cannot be kept for now: %s", error)
 
     def heard(self, kind: str, namespace: str, name: str, noun: object) -> None:
         """A watcher of events.catalog.Catalog."""
@@ -147,11 +165,23 @@ class Runner:
 
     async def _once(self, run: _Run) -> None:
         """From start to end, or failure; what it has come to is written down."""
+        kind = kinds.KINDS.get(run.trigger.source.kind) if run.trigger.source is not None else None
+        leased = kind is not None and not kind.everywhere
+        while leased and not await self._leases.take(run.key):
+            run.set("elsewhere", self._clock.now())
+            await self._leases.clock.sleep(KEEP_EVERY)
+        try:
+            await self._held(run, self._leases.fence if leased else None)
+        finally:
+            if leased:
+                await self._leases.give(run.key)
+
+    async def _held(self, run: _Run, fence: Callable[[Key], Fence] | None) -> None:
         run.set("starting", self._clock.now(), failures=run.health.failures, error=run.health.error)
         mark = _mark(run.trigger.source)
         found = await self._checkpoint(*run.key)
         checkpoint = found[MARK:] if found is not None and found[:MARK] == mark else None
-        outlet = _Outlet(self._emit, run.key, mark)
+        outlet = _Outlet(self._emit, run.key, mark, fence)
         context = Context(
             trigger=run.trigger,
             outlet=outlet,
@@ -170,8 +200,8 @@ class Runner:
             if last is not None and last != (outlet.checkpoint or checkpoint):
                 try:
                     await outlet.emit((), last)
-                except NotFound:
-                    pass  # the trigger is gone, and its checkpoint with it
+                except (NotFound, Conflict):
+                    pass  # the trigger is gone, and its checkpoint with it; or another cell has both
 
     def _announce(self, run: _Run, moment: float) -> None:
         run.health = msgspec.structs.replace(run.health, next=moment)
@@ -205,17 +235,19 @@ class _Run:
 
 
 class _Outlet:
-    def __init__(self, emit: Emit, key: Key, mark: bytes) -> None:
+    def __init__(self, emit: Emit, key: Key, mark: bytes, fence: Callable[[Key], Fence] | None) -> None:
         self._emit = emit
         self._key = key
         self._mark = mark
+        self._fence = fence
         self.checkpoint: bytes | None = None  # the last one written
 
     async def emit(
         self, events: Sequence[Event], checkpoint: bytes | None = None, *, once: str = "", once_s: float = 0.0
     ) -> int:
         marked = self._mark + checkpoint if checkpoint is not None else None
-        repeated = await self._emit(*self._key, events, marked, once=once, once_s=once_s)
+        fence = self._fence(self._key) if self._fence is not None else None
+        repeated = await self._emit(*self._key, events, marked, once=once, once_s=once_s, fence=fence)
         if checkpoint is not None:
             self.checkpoint = checkpoint
         return repeated

@@ -23,6 +23,17 @@ SELECT body FROM checkpoints WHERE namespace = :namespace AND name = :name;
 -- name: checkpoint_delete
 DELETE FROM checkpoints WHERE namespace = :namespace AND name = :name;
 
+-- name: source_lease_take
+INSERT INTO source_leases (namespace, name, holder, until) VALUES (:namespace, :name, :holder, :until)
+ON CONFLICT (namespace, name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+WHERE holder = excluded.holder OR until < :now;
+
+-- name: source_lease_keep
+UPDATE source_leases SET until = :until WHERE namespace = :namespace AND name = :name AND holder = :holder;
+
+-- name: source_lease_give
+DELETE FROM source_leases WHERE namespace = :namespace AND name = :name AND holder = :holder;
+
 -- name: events_last
 SELECT coalesce(max(seq), 0) FROM events;
 

@@ -7,6 +7,8 @@ Source: aiokafka.readthedocs.io; bindings/kafka-protocol-binding.md of CloudEven
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import ssl
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +22,8 @@ from ...events import cloudevents
 from ...model.event import KEY, Event
 from ..port import MAX_BATCH, Context, Loop, SourceFailed, guessed
 
-WAIT: Final = 1000  # milliseconds
+WAIT: Final = 5000  # milliseconds of silence, after which we look whether anybody is there
+ANSWER: Final = 5.0  # seconds that brokers have for an answer
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,10 +69,18 @@ class Kafka(Loop):
                     offsets = {partition: batch[-1].offset + 1 for partition, batch in found.items() if batch}
                     confirm = functools.partial(consumer.commit, offsets)
                     await self.deliver([self._event(record) for record in records], confirm)
+                else:
+                    await self._look(consumer)
         except (KafkaError, OSError) as error:
             raise SourceFailed(f"Kafka at {', '.join(settings.servers)}: {error or type(error).__name__}") from None
         finally:
-            await consumer.stop()
+            with contextlib.suppress(TimeoutError):  # who is away hears no goodbye
+                await asyncio.wait_for(consumer.stop(), ANSWER)
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        """Raises KafkaError or TimeoutError when the brokers are away: the library goes on asking them and says nothing."""
+        async with asyncio.timeout(ANSWER):
+            await consumer.end_offsets(list(consumer.assignment()))
 
     def _event(self, record: Any) -> Event:
         headers = {name.lower(): value.decode("utf-8", "replace") for name, value in record.headers or ()}
