@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dayfly.model.function import Config
-from dayfly.workflows.state import LIMIT, Begun, Call, Ended, Finish, How, State, begin, decide, fold
+from dayfly.workflows.state import BRANCHES, LIMIT, Begun, Branch, Call, Ended, Finish, Fork, How, State, begin, decide, fold
 
 SEQUENCE = Config(runtime="sequence", handler="", steps=("a/x", "a/y", "a/z"))
 CONDUCTOR = Config(conductor=True)
@@ -70,3 +70,24 @@ def test_a_conductor_comes_to_an_end() -> None:
     assert decide(CONDUCTOR, told) == Call("", b'{"error":"Too many actions in the composition."}')
     stubborn = after(CONDUCTOR, *events, *([ended({"action": "x"})] * (LIMIT + 1)))
     assert decide(CONDUCTOR, stubborn) == Finish(How.FAILED, b'{"error":"Too many actions in the composition."}')
+
+
+def test_branches_are_called_side_by_side_and_meet_again() -> None:
+    asked = ended({"action": "x", "branches": [{"n": 1}, 2], "state": {"s": 3}})
+    forked = after(CONDUCTOR, asked)
+    assert decide(CONDUCTOR, forked) == Fork("x", (Branch(body=b'{"n":1}'), Branch(body=b'{"value":2}')))
+    first = Ended("b2", How.BROKEN, b'{"error":"no"}', 5, 512, branch=1)
+    half = after(CONDUCTOR, asked, Begun("b1", branch=0), first)
+    branches = (Branch(body=b'{"n":1}', begun="b1"), Branch(body=b'{"value":2}', answer=b'{"error":"no"}'))
+    assert decide(CONDUCTOR, half) == Fork("x", branches), "who goes on from here calls the second one no more"
+    whole = fold(CONDUCTOR, half, Ended("b1", How.OK, b"7", 2, branch=0))
+    call = decide(CONDUCTOR, whole)
+    assert isinstance(call, Call)
+    assert (call.name, msgspec.json.decode(call.body)) == ("", {"branches": [7, {"error": "no"}], "s": 3})
+    assert (whole.parts, whole.ms, whole.memory_mb, whole.components) == (("p", "b2", "b1"), 9, 512, 1)
+
+
+def test_no_branches_meet_at_once_and_too_many_never_part() -> None:
+    assert decide(CONDUCTOR, after(CONDUCTOR, ended({"action": "x", "branches": []}))) == Call("", b'{"branches":[]}')
+    many = after(CONDUCTOR, ended({"action": "x", "branches": [{}] * (BRANCHES + 1)}))
+    assert decide(CONDUCTOR, many) == Call("", b'{"error":"Too many actions in the composition."}')

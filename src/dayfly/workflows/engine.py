@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from ..actions import Invoke
 from ..clock import Clock
@@ -22,6 +23,7 @@ from ..model.function import Revision
 from ..model.ids import id_time, new_id
 from .journal import Journal, Left
 from .state import (
+    BRANCHES,
     LIMIT,
     SEQUENCE_TOO_LONG,
     TOO_LONG,
@@ -30,6 +32,7 @@ from .state import (
     Ended,
     Event,
     Finish,
+    Fork,
     How,
     State,
     begin,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dayfly.workflows")
 
 AT_ONCE = 10_000  # workflows under way, nested ones included
+SIDE_BY_SIDE = 32  # branches of one workflow
 
 
 class Client(Protocol):
@@ -80,10 +84,20 @@ class Run:
 
 
 class _Budget:
-    """Parts that a workflow and all that are nested in it may still call."""
+    """Parts that a workflow and all that are nested in it may still call, and branches that it may begin. Each of these has parts of its
+    own."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: _Budget | None = None) -> None:
         self.left = LIMIT
+        self._above = above
+        self._branches = BRANCHES
+
+    def branch(self) -> _Budget | None:
+        """That of a branch; None: they are too many."""
+        if self._above is not None:
+            return self._above.branch()
+        self._branches -= 1
+        return _Budget(self) if self._branches >= 0 else None
 
 
 class Workflows:
@@ -178,7 +192,11 @@ class Workflows:
         self._under_way += 1
         try:
             while not isinstance(decision := decide(config, state), Finish):
-                async for event in self._part(invoke, revision, state, decision, budget):
+                if isinstance(decision, Fork):
+                    events = self._fork(invoke, revision, decision, budget)
+                else:
+                    events = self._part(invoke, revision, decision, state.begun, budget)
+                async for event in events:
                     self._journal.add(identifier, number, event)
                     number += 1
                     state = fold(config, state, event)
@@ -186,10 +204,41 @@ class Workflows:
             self._under_way -= 1
         return self._finish(invoke, revision, state, decision)
 
-    async def _part(
-        self, invoke: Invoke, revision: Revision, state: State, call: Call, budget: _Budget
-    ) -> AsyncIterator[Event]:
-        """Call what comes next; yields what happens."""
+    async def _fork(self, invoke: Invoke, revision: Revision, fork: Fork, budget: _Budget) -> AsyncIterator[Event]:
+        """Call side by side what has no answer yet; yields what happens, as it does."""
+        happened: asyncio.Queue[Event | None] = asyncio.Queue()
+        places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def go(index: int, call: Call, begun: str) -> None:
+            try:
+                own = budget.branch()
+                if own is None:
+                    happened.put_nowait(Ended("", How.FAILED, error_body(TOO_LONG), branch=index))
+                    return
+                async with places:
+                    async for event in self._part(invoke, revision, call, begun, own):
+                        happened.put_nowait(replace(event, branch=index))
+            finally:
+                happened.put_nowait(None)
+
+        tasks = [
+            asyncio.ensure_future(go(index, Call(fork.name, branch.body), branch.begun))
+            for index, branch in enumerate(fork.branches)
+            if branch.answer is None
+        ]
+        try:
+            for _ in tasks:
+                while (event := await happened.get()) is not None:
+                    yield event
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _part(self, invoke: Invoke, revision: Revision, call: Call, begun: str, budget: _Budget) -> AsyncIterator[Event]:
+        """Call what comes next, or go on with the nested workflow `begun`; yields what happens."""
         conducts = revision.config.conductor and not call.name
         part = Invoke(
             namespace=invoke.owner or invoke.namespace,
@@ -210,7 +259,7 @@ class Workflows:
                 parts.address(part)
             if conducts:
                 part.note = invoke.note
-            part.invocation = state.begun or new_id()
+            part.invocation = begun or new_id()
             target = self._resolve(part.namespace, part.function, "")
         except DayflyError as error:
             yield Ended(
@@ -225,7 +274,7 @@ class Workflows:
         if budget.left < 0 or part.depth > LIMIT:
             yield Ended("", How.FAILED, error_body(TOO_LONG if revision.config.conductor else SEQUENCE_TOO_LONG))
             return
-        if nests and not state.begun:
+        if nests and not begun:
             yield Begun(part.invocation)
         came: Result | DayflyError
         try:

@@ -20,6 +20,11 @@ const CASES = {
   task: [composer.task('inc'), { n: 1 }, { n: 2 }],
   empty: [composer.empty(), { n: 1 }, { n: 1 }],
   dynamic: [composer.seq(composer.function(() => ({ type: 'action', name: 'inc', params: { n: 41 } })), composer.dynamic()), {}, { n: 42 }],
+  parallel: [composer.parallel('inc', composer.seq('inc', 'inc')), { n: 1 }, { value: [{ n: 2 }, { n: 3 }] }],
+  map: [composer.seq(composer.map('inc'), composer.function(({ value }) => ({ sum: value.reduce((sum, { n }) => sum + n, 0) }))),
+    { value: Array.from({ length: 60 }, (_, n) => ({ n })) }, { sum: 1830 }],
+  forks: [composer.par(composer.par('inc', 'dec'), composer.literal(1), 'fails'), { n: 5 },
+    { value: [{ value: [{ n: 6 }, { n: 4 }] }, { value: 1 }, { error: 'no' }] }],
   merge: [composer.merge('inc'), { n: 1, m: 2 }, { n: 2, m: 2 }],
 };
 const ACTIONS = {

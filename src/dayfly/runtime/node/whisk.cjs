@@ -12,6 +12,7 @@ const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 const { LoadFailed } = require('./errors.cjs');
+const { Forks } = require('./forks.cjs');
 
 const NO_DICTIONARY = 'The action did not return a dictionary or array.';
 const NAME = /^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$/;
@@ -59,9 +60,11 @@ function evaluate(file, main) {
   module.paths = Module._nodeModulePaths(path.dirname(file));
   require.cache[file] = module;
   const text = fs.readFileSync(file, 'utf8').replace(/^#!.*/, '');
+  const forks = text.includes('composer/fork/') ? new Forks(module) : undefined;
   module._compile(`${text}\n;module.__whisk = typeof ${first} === 'undefined' ? undefined : ${first};`, file);
   const own = module.__whisk === undefined ? undefined : { [first]: module.__whisk };
-  return follow(module.exports, main) ?? follow(own, main);
+  const found = follow(module.exports, main) ?? follow(own, main);
+  return forks && typeof found === 'function' ? forks.around(found) : found;
 }
 
 function follow(holder, main) {
