@@ -22,6 +22,13 @@ def main(args):
     return {'action': 'step', 'params': {'n': args.get('n', 0), 'nap': 0.3}, 'state': {'left': left - 1}} if left else {'params': {'n': args['n']}}
 """
 
+FORKS = """
+def main(args):
+    if 'branches' in args:
+        return {'params': {'n': sum(answer['n'] for answer in args['branches'])}}
+    return {'action': 'inner', 'branches': [{'n': n, 'nap': 0.3} for n in range(3)]}
+"""
+
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
@@ -39,7 +46,8 @@ def ask(server: Process, method: str, path: str, body: Any = None) -> tuple[int,
 
 @pytest.fixture
 def deployed(server: Process) -> Process:
-    for name, code, notes in (("step", STEP, []), ("conductor", CONDUCTOR, [{"key": "conductor", "value": True}])):
+    for name, code in (("step", STEP), ("conductor", CONDUCTOR), ("forks", FORKS)):
+        notes = [{"key": "conductor", "value": code is not STEP}]
         body = {"exec": {"kind": "python:3", "code": code}, "annotations": notes}
         assert ask(server, "PUT", f"/actions/{name}", body)[0] == 200
     for name, parts in (("inner", ["step", "step"]), ("outer", ["step", "inner", "step"])):
@@ -54,7 +62,7 @@ def records(server: Process, name: str) -> list[Any]:
     return list(found)
 
 
-@pytest.mark.parametrize(("name", "answer", "parts"), [("outer", 4, 3), ("conductor", 3, 7)])
+@pytest.mark.parametrize(("name", "answer", "parts"), [("outer", 4, 3), ("conductor", 3, 7), ("forks", 9, 5)])
 def test_an_accepted_composition_survives_kills_in_its_middle(deployed: Process, name: str, answer: int, parts: int) -> None:
     server = deployed
     status, accepted = ask(server, "POST", f"/actions/{name}", {"nap": 0.3})
