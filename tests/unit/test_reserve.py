@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -27,12 +27,19 @@ class AtOnce(Executor):
 
 
 class Story:
-    def __init__(self, depth: int = 2) -> None:
+    def __init__(self, depth: int = 2, used: Collection[str] = ()) -> None:
         self.clock = FakeClock()
         self.made: list[str] = []
         self.dropped: list[str] = []
         self.broken = False
-        self.reserve = Reserve(self.make, self.dropped.append, depth=depth, clock=self.clock, executor=AtOnce())
+        self.reserve = Reserve(
+            self.make,
+            self.dropped.append,
+            depth=depth,
+            clock=self.clock,
+            executor=AtOnce(),
+            as_new=lambda thing: thing not in used,
+        )
 
     def make(self, kind: str) -> str:
         if self.broken:
@@ -109,3 +116,29 @@ async def test_closed_it_keeps_nothing_and_makes_nothing() -> None:
     story.reserve.take("a")
     await story.rest()
     assert story.dropped == story.made == ["a0", "a1"]
+
+
+async def test_what_comes_back_as_new_is_taken_before_anything_is_made() -> None:
+    story = Story(used={"a1"})
+    story.reserve.take("a")
+    await story.rest()
+    taken = [story.reserve.take("a"), story.reserve.take("a")]
+    for one in taken:
+        story.reserve.give_back("a", str(one))
+    await story.rest()
+    assert story.dropped == ["a1"]
+    assert sorted(str(story.reserve.take("a")) for _ in range(2)) == ["a0", "a2"]
+
+
+async def test_no_more_comes_back_than_there_is_room_for() -> None:
+    story = Story(depth=1)
+    story.reserve.take("a")
+    await story.rest()
+    for number in range(5):
+        story.reserve.give_back("a", f"old{number}")
+    story.reserve.give_back("nobody asked for these", "x")
+    await story.rest()
+    assert len(story.dropped) == 5
+    story.reserve.close()
+    story.reserve.give_back("a", "late")
+    assert story.dropped[-1] == "late"

@@ -1,7 +1,8 @@
 """Things made ahead of need, so that a cold start finds them: control groups, network pairs.
 
 The kernel takes its time for them, and takes locks of the whole machine. So what a start takes from the reserve is made again once that
-start is over, in a thread, one at a time. Kinds that nobody asked for during IDLE seconds go.
+start is over, in a thread, one at a time. What comes back as good as new is taken instead: under a steady stream of starts nothing
+has to be made. Kinds that nobody asked for during IDLE seconds go.
 """
 
 from __future__ import annotations
@@ -17,19 +18,31 @@ from ...clock import Clock, Timer
 REFILL_DELAY = 0.012  # seconds, so that making the next does not slow the start that took one
 IDLE = 600.0  # seconds
 KINDS = 8  # different ones kept at a time
+SURPLUS = 2  # times `depth` of a kind that are kept when they come back
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
 class Reserve(Generic[K, T]):
-    """Up to `depth` of each kind. `make` runs in a thread of `executor` and may raise OSError; `drop` undoes it, in the loop's."""
+    """Up to `depth` of each kind. `make` runs in a thread of `executor` and may raise OSError; `drop` undoes it, in the loop's.
+
+    `as_new`, in the thread of `make`: whether one that comes back can be told from a new one by nobody. May raise OSError.
+    """
 
     def __init__(
-        self, make: Callable[[K], T], drop: Callable[[T], None], *, depth: int, clock: Clock, executor: Executor
+        self,
+        make: Callable[[K], T],
+        drop: Callable[[T], None],
+        *,
+        depth: int,
+        clock: Clock,
+        executor: Executor,
+        as_new: Callable[[T], bool] | None = None,
     ) -> None:
         self._make = make
         self._drop = drop
+        self._as_new = as_new
         self._depth = depth
         self._clock = clock
         self._executor = executor
@@ -38,6 +51,7 @@ class Reserve(Generic[K, T]):
         self._timer: Timer | None = None
         self._due = 0.0  # monotonic; when the timer fires
         self._making: asyncio.Task[None] | None = None
+        self._returning: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def take(self, kind: K) -> T | None:
@@ -47,6 +61,28 @@ class Reserve(Generic[K, T]):
         self._asked[kind] = self._clock.monotonic()
         self._schedule(REFILL_DELAY)
         return ready.popleft() if ready else None
+
+    def give_back(self, kind: K, thing: T) -> None:
+        """Who took it needs it no more: it is kept if there is room and it is as new, and dropped otherwise."""
+        if self._as_new is None or not self._room(kind, len(self._returning)):
+            self._drop(thing)
+            return
+        task = asyncio.get_running_loop().create_task(self._keep(kind, thing, self._as_new))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+
+    def _room(self, kind: K, more: int = 0) -> bool:
+        return not self._closed and kind in self._ready and len(self._ready[kind]) + more < SURPLUS * self._depth
+
+    async def _keep(self, kind: K, thing: T, as_new: Callable[[T], bool]) -> None:
+        try:
+            good = await asyncio.get_running_loop().run_in_executor(self._executor, as_new, thing)
+        except OSError:
+            good = False
+        if good and self._room(kind):
+            self._ready[kind].append(thing)
+        else:
+            self._drop(thing)
 
     def close(self) -> None:
         """Let go of everything, and make no more."""

@@ -28,7 +28,12 @@ class Attachments:
         self._network = network
         self._executor = executor
         self._ready: Reserve[str, Pair] = Reserve(
-            lambda _: network.make(), network.release, depth=READY, clock=clock, executor=executor
+            lambda _: network.make(),
+            network.release,
+            depth=READY,
+            clock=clock,
+            executor=executor,
+            as_new=network.untouched,
         )
         self._attached: dict[str, Pair] = {}  # by address
         self._resolver = Resolver(network, self._attached.get)
@@ -73,7 +78,7 @@ class Attachments:
     def release(self, pair: Pair) -> None:
         """Its instance is gone."""
         del self._attached[pair.address]
-        self._network.release(pair)
+        self._ready.give_back("", pair)
 
     def close(self) -> None:
         self._ready.close()

@@ -1,7 +1,9 @@
 """The node's network: a router, and a pair of interfaces for each instance, made ahead of need.
 
 A pair is a network namespace whose eth0 ends in the router. A child of a zygote enters it instead of a new empty one; it is owned by the
-machine, so user code can change nothing about it, and it is used once: nothing of one instance's connections meets the next.
+machine, so user code can change nothing about it. Whether it was used is in its accounts: if its instance has sent and received not
+one packet, loopback's included, and no socket is left, the next instance gets it, for nothing is there that it could meet, and the
+kernel takes longer for a namespace's birth and death than for a fork. Else, or with rules or caps of its own, it is used once.
 
 `Network.open` raises OSError where this machine or this user cannot do it; then instances have loopback alone.
 """
@@ -25,6 +27,7 @@ TABLE = "dayfly_"  # name of the machine's, and the slot
 SLOTS = 256  # nodes on one machine
 ADDRESSES = 65_000  # of 198.18.0.0/16, given out in turn
 LEARNED = 1000  # addresses of names that are remembered of an instance
+ACCOUNTS = ("dev", "snmp", "snmp6", "unix", "ip6_flowlabel")  # of /proc/net: packets, attempts to send one, sockets, leases
 FORGET_FLOWS = 1200  # seconds without a packet after which a connection is unknown
 
 _MBIT = 125_000  # bytes
@@ -37,6 +40,7 @@ class Pair(Struct):
     address: str
     namespace: int
     allowed: tuple[Allowed, ...] | None = None  # the allow-list, if its instance has one
+    capped: bool = False  # whether its bandwidth is bounded
     elements: dict[tuple[str, str], float] = {}  # what the rules know of it: set and element; until when, monotonic (0: always)
 
     @property
@@ -56,12 +60,13 @@ class Pair(Struct):
 
 
 class Network:
-    """What `open` makes. `make` may run in any thread, the rest belongs to the event loop's."""
+    """What `open` makes. `make` and `untouched` may run in any thread, one at a time; the rest belongs to the event loop's."""
 
     def __init__(self) -> None:
         self._slot = -1
         self._number = 0  # given out last
         self._taken: set[int] = set()
+        self._new = b""  # the accounts of a new pair
         self._closed_before = False  # the machine forwarded nothing until we asked it to
         self._machine: Nft
         self._rules: Nft
@@ -177,6 +182,7 @@ class Network:
                 links.up(own)
                 links.add_address(own, address)
                 links.add_route(own, gateway=rules.SERVICES, on_link=True)
+            self._new = self._new or _accounts()
             enter(self._router)
             other = socket.if_nametoindex(pair.interface)
             self._links.up(other)
@@ -189,6 +195,13 @@ class Network:
             os.close(home)
         self._taken.add(number)
         return pair
+
+    def untouched(self, pair: Pair) -> bool:
+        """Whether nobody can tell it from a new one, now that its instance is gone. Raises OSError."""
+        if pair.allowed is not None or pair.capped:
+            return False
+        with inside(pair.namespace):
+            return _accounts() == self._new
 
     def _free(self) -> int:
         """The next number that no instance has."""
@@ -231,6 +244,7 @@ class Network:
     def cap(self, pair: Pair, mbit: float) -> None:
         """Bound what goes in and what comes out, each, to so many megabits a second."""
         rate = max(1, round(mbit * _MBIT))
+        pair.capped = True
         with inside(self._router):
             self._links.cap(socket.if_nametoindex(pair.interface), rate)
         with inside(pair.namespace), Rtnetlink() as links:
@@ -310,6 +324,18 @@ def rehearse() -> str:
 def _gone(which: str, element: str) -> list[str]:
     """Commands after which a set does not have the element, whether it had it before or not."""
     return [f"{verb} element inet dayfly {which} {{ {element} }}" for verb in ("add", "delete")]
+
+
+def _accounts() -> bytes:
+    """What the network namespace of this thread has counted."""
+    counted = b""
+    for name in ACCOUNTS:
+        file = os.open(f"/proc/thread-self/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            counted += os.read(file, 65536)
+        finally:
+            os.close(file)
+    return counted
 
 
 def _is_uplink(name: str) -> bool:
