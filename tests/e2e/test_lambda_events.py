@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -139,6 +141,22 @@ def test_destinations_are_told_how_an_asynchronous_call_ended(aws: Aws) -> None:
     assert good["requestContext"]["functionArn"] == "arn:aws:lambda:us-east-1:000000000000:function:later:$LATEST"
     assert bad["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
     assert bad["responsePayload"]["errorMessage"] == "on purpose"
+
+
+def test_a_chain_of_calls_that_goes_round_is_stopped(aws: Aws) -> None:
+    """Given a function that calls itself as SDKs do, with the trace header of its own call, then the seventeenth call is refused."""
+    aws.deploy("loop", "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']")
+    url, trace = aws.url + "/2015-03-31/functions/loop/invocations", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0"
+    for _ in range(16):
+        with urllib.request.urlopen(urllib.request.Request(url, b"{}", {"X-Amzn-Trace-Id": trace})) as answer:
+            trace = json.load(answer)
+    assert trace.endswith(":16")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(url, b"{}", {"X-Amzn-Trace-Id": trace}))
+    assert (caught.value.code, caught.value.headers["x-amzn-errortype"]) == (400, "RecursiveInvocationException")
+    aws.client().put_function_recursion_config(FunctionName="loop", RecursiveLoop="Allow")
+    with urllib.request.urlopen(urllib.request.Request(url, b"{}", {"X-Amzn-Trace-Id": trace})) as answer:
+        assert json.load(answer).endswith(":17")
 
 
 def test_logs_have_a_group_a_function_and_a_stream_an_instance(aws: Aws) -> None:

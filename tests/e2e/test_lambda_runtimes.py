@@ -101,6 +101,34 @@ def test_node_handlers_answer_and_fail_as_under_lambda(aws: Aws) -> None:
     failed = aws.call("raises")[0]
     assert (failed["errorType"], failed["trace"][0]) == ("TypeError", "TypeError: while loading")
 
+def test_boto3_is_part_of_the_runtime(aws: Aws) -> None:
+    source = """
+import boto3, botocore
+def handler(event, context):
+    return [boto3.__file__, boto3.client("sqs", endpoint_url="http://127.0.0.1:9").meta.region_name]
+"""
+    aws.deploy("sdk", source)
+    file, region = aws.call("sdk")[0]
+    assert region == "us-east-1"
+    assert file == "/var/runtime/boto3/__init__.py" or ISOLATION != "namespace"
+    layer = aws.client().publish_layer_version(LayerName="own-boto3", Content={"ZipFile": zipped({"python/boto3.py": "X = 1"})})
+    aws.deploy("own-sdk", "import boto3\ndef handler(event, context): return boto3.X", Layers=[layer["LayerVersionArn"]])
+    assert aws.call("own-sdk")[0] == 1, "what a layer brings comes first"
+
+
+@needs_node
+@isolated
+def test_a_layer_of_node_modules_lies_where_its_version_looks(aws: Aws) -> None:
+    layer = aws.client().publish_layer_version(
+        LayerName="modules",
+        Content={"ZipFile": zipped({"nodejs/node22/node_modules/ours/index.js": "module.exports = 'of 22'"})},
+    )
+    source = "const ours = require('ours'); exports.handler = async () => [ours, process.env.NODE_PATH, process.env.AWS_EXECUTION_ENV]"
+    options = {"Runtime": "nodejs22.x", "Handler": "index.handler", "Layers": [layer["LayerVersionArn"]]}
+    aws.deploy("modules", {"index.js": source}, **options)
+    ours, path, environment = aws.call("modules")[0]
+    assert (ours, path.split(":")[0], environment) == ("of 22", "/opt/nodejs/node22/node_modules", "AWS_Lambda_nodejs22.x")
+
 
 BOOTSTRAP = """#!/usr/bin/env python3
 import json, os, sys, urllib.request

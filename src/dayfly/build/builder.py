@@ -15,6 +15,7 @@ from ..errors import BuildFailed
 from ..model.function import Artifact, Config, Mount
 from ..sandbox.port import Sandbox
 from . import node, python
+from .awssdk import sdk
 from .bytecode import Compiler
 from .check import check
 from .confirm import confirm
@@ -77,6 +78,9 @@ class Builder:
             size += installed.size
         if layers:
             mounts.append(await layered(self._packages, layers))
+        if config.contract == "lambda" and config.runtime.startswith("python"):
+            found = await sdk(self._packages)
+            mounts += [found] if found is not None else []
         return Artifact(digest=digest, mounts=tuple(mounts), size=size)
 
     def _prepare(self, folder: Path, digest: str, config: Config) -> tuple[Install | None, list[BuildFailed]]:

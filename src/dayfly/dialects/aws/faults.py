@@ -42,6 +42,11 @@ def conflict(message: str) -> AwsError:
 
 _UNZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 _TOO_LARGE = "Unzipped size must be smaller than 262144000 bytes"
+_REASONS = {  # by the bound or quota of the platform that was reached
+    "": "ConcurrentInvocationLimitExceeded",
+    "reserved": "ReservedFunctionConcurrentInvocationLimitExceeded",
+    "requests_per_s": "CallerRateLimitExceeded",
+}
 _CODES: tuple[tuple[type[e.DayflyError], str, int], ...] = (
     (e.TooLarge, "RequestTooLargeException", 413),
     (e.UnsupportedMedia, "UnsupportedMediaTypeException", 415),
@@ -68,8 +73,7 @@ def worded(error: e.DayflyError) -> AwsError:
             if isinstance(error, e.BadPackage):
                 message = _TOO_LARGE if error.members.get("rule") == "total-size" else _UNZIP
             elif code == "TooManyRequestsException":
-                reserved = error.members.get("bound") == "reserved"
-                reason = ("ReservedFunction" if reserved else "") + "ConcurrentInvocationLimitExceeded"
+                reason = _REASONS.get(str(error.members.get("bound") or error.members.get("quota")), _REASONS[""])
                 return AwsError(code, "Rate Exceeded.", status, Reason=reason, retryAfterSeconds=1)
             return AwsError(code, message, status)
     return AwsError("ServiceException", error.detail, 500)

@@ -21,6 +21,7 @@ from .crash import crash_of
 from .faults import AwsError
 from .profile import ASYNC_LIMIT
 from .record import LATEST, Record, find
+from .recursion import counted
 from .scope import function_name, now, place, scope_of
 
 TAIL = 4096  # bytes of log
@@ -84,7 +85,8 @@ class Invocations:
         if b"x-amz-client-context" in fields:
             client["context"] = _context(fields[b"x-amz-client-context"])
         if b"x-amzn-trace-id" in fields:
-            client["trace"] = fields[b"x-amzn-trace-id"][:512].decode("latin-1")
+            trace, loop = fields[b"x-amzn-trace-id"][:512].decode("latin-1"), (record or {}).get("recursion", "")
+            client["trace"] = counted(trace, where.function_arn(named.name), loop)
         if b"x-amz-tenant-id" in fields:
             client["tenant"] = fields[b"x-amz-tenant-id"][:256].decode("latin-1")
         return Invoke(

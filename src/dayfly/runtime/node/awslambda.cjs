@@ -30,6 +30,7 @@ function environment(work) {
   const options = work.options ?? {};
   const region = options.region ?? 'us-east-1';
   const version = options.version ?? '$LATEST';
+  const major = parseInt((options.runtime ?? 'nodejs20.x').slice('nodejs'.length), 10); // as the function says, whose layers are made for it
   const day = new Date().toISOString().slice(0, 10).replaceAll('-', '/');
   const base = {
     AWS_ACCESS_KEY_ID: 'ASIA' + work.id.slice(0, 16).toUpperCase(),
@@ -53,7 +54,7 @@ function environment(work) {
     LAMBDA_RUNTIME_DIR: '/var/runtime',
     LANG: 'en_US.UTF-8',
     LD_LIBRARY_PATH: '/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib',
-    NODE_PATH: '/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task',
+    NODE_PATH: `/opt/nodejs/node${major}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task`,
     PATH: '/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin',
     PWD: work.task_root,
     SHLVL: '0',

@@ -19,7 +19,7 @@ PORT = 9001  # of the Runtime API, in a network of the instance's own
 
 _PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 _LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
-_NODE_PATH = "/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
+_NODE_PATH = "/opt/nodejs/node%s/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
 
 
 def environment(work: dict[str, Any]) -> dict[str, str]:
@@ -58,7 +58,7 @@ def environment(work: dict[str, Any]) -> dict[str, str]:
     if work["runtime"] != "provided":
         base["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + options.get("runtime", str(work["runtime"]))
     if work["runtime"] == "nodejs":
-        base["NODE_PATH"] = _NODE_PATH
+        base["NODE_PATH"] = _NODE_PATH % options.get("runtime", "nodejs20.x")[len("nodejs") :].partition(".")[0]
     elif work["runtime"] != "provided":
         base.update({"LC_CTYPE": "C.UTF-8", "PYTHONPATH": base["LAMBDA_RUNTIME_DIR"]})
     if work.get("tmp"):  # without isolation /tmp is the machine's

@@ -86,6 +86,7 @@ def _serve(work: dict[str, Any], listener: socket.socket) -> int:
     opt = str(work["opt_root"])
     version = "python%d.%d" % sys.version_info[:2]
     sys.path[1:1] = ["%s/python/lib/%s/site-packages" % (opt, version), opt + "/python"]
+    sys.path += work["deps_roots"]  # what AWS's runtimes bring along
     bootstrap = _json_bootstrap if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON" else awslambdaric.bootstrap
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL")
     bootstrap._AWS_LAMBDA_LOG_LEVEL = awslambdaric.lambda_runtime_log_utils._get_log_level_from_env_var(level)
