@@ -36,7 +36,8 @@ def _serve(server: socket.socket, body: bytes, count: int) -> list[float]:
     """Answer `next` with the event and `response` with 202, on the connections that the client makes."""
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: 1\r\n"
-        b"Lambda-Runtime-Deadline-Ms: 9999999999999\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\nContent-Length: %d\r\n\r\n" % len(body)
+        b"Lambda-Runtime-Deadline-Ms: 9999999999999\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
     accepted = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"OK"}'
     seconds: list[float] = []

@@ -53,7 +53,9 @@ def measure(run: Run) -> Iterator[Finding]:
         for number in range(run.rounds):
             for connections in (1, 32):
                 for who, (url, key, secret) in sides.items():
-                    load = wrk.run(url + PATH, connections=connections, seconds=run.seconds, body=BODY, headers=signed(url, key, secret))
+                    load = wrk.run(
+                        url + PATH, connections=connections, seconds=run.seconds, body=BODY, headers=signed(url, key, secret)
+                    )
                     if load.bad:
                         run.say(f"{load.bad} bad answers from {who} at {connections} connections")
                     rates.setdefault((who, connections), []).append(load.rate)
@@ -68,7 +70,9 @@ def measure(run: Run) -> Iterator[Finding]:
     yield Row("lambda", "the runtime interface client by itself, p50", "ms", tuple(bare))
     for who, values in cold.items():
         yield Row("lambda", f"{who}, first call of a function, boto3, p50", "ms", tuple(values))
-    yield promise("Lambda: p50 of an invoke", f"at most {BARE:g}x the client's own round trip", ratios(latencies["Dayfly", 1], bare), BARE)
+    yield promise(
+        "Lambda: p50 of an invoke", f"at most {BARE:g}x the client's own round trip", ratios(latencies["Dayfly", 1], bare), BARE
+    )
     if "MiniStack" in sides:
         faster = ratios(rates["Dayfly", 32], rates["MiniStack", 32])
         median = statistics.median(faster)

@@ -1,7 +1,7 @@
 """A neighbour under attack: p99 of a small function while another one takes all it can get, beside its p99 when all is quiet.
 
-Quiet and attacked windows take turns. The neighbour is called at a steady pace, each call by whichever thread is free, so that a slow
-answer does not slow the asking.
+Quiet and attacked windows take turns. The neighbour is called at a steady pace whatever it does, by a process that waits for no
+processor, as a caller on another machine would: what is measured is the platform.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-from .. import site
-from ..model import Finding, Promise, Row, percentile
+from .. import openloop, site
+from ..model import Finding, Promise, Row
 from ..run import Run
+from .warm import SMALL
 
-PACE = 0.01  # seconds between two calls of the neighbour
-THREADS = 16
+PACE = 100.0  # calls of the neighbour a second
 LIMIT = 3.0  # times its quiet p99
 
 BUSY = """
@@ -104,34 +103,29 @@ def measure(run: Run) -> Iterator[Finding]:
             server.deploy(attacker, source, memory_mb=64, tmp_mb=32, pids=64, timeout_s=10, max_instances=2)
             quiet, attacked = [], []
             for _ in range(run.rounds):
-                quiet.append(percentile(paced(server, run.seconds), 99))
+                quiet.append(p99(server, run.seconds))
                 with attack(server, attacker):
-                    attacked.append(percentile(paced(server, run.seconds), 99))
-            ratio = Row("neighbour", f"{name}: p99 attacked / quiet", "x", tuple(a / q for a, q in zip(attacked, quiet, strict=True)))
+                    attacked.append(p99(server, run.seconds))
+            ratio = Row(
+                "neighbour", f"{name}: p99 attacked / quiet", "x", tuple(a / q for a, q in zip(attacked, quiet, strict=True))
+            )
             yield Row("neighbour", f"{name}: quiet", "p99 ms", tuple(quiet))
             yield Row("neighbour", f"{name}: attacked", "p99 ms", tuple(attacked))
             yield ratio
             worst = max(worst, ratio.median)
             run.say(f"neighbour: {name}, {ratio.median:.2f}x")
     held = worst <= LIMIT
-    yield Promise("p99 of a neighbour under any attack", f"<= {LIMIT:g}x quiet", f"{worst:.2f}x", held, "python -m bench neighbour")
+    yield Promise(
+        "p99 of a neighbour under any attack", f"<= {LIMIT:g}x quiet", f"{worst:.2f}x", held, "python -m bench neighbour"
+    )
 
 
-def paced(server: site.Site, seconds: float) -> list[float]:
-    """Milliseconds of calls to the neighbour, begun at a steady pace; raises what a call raises."""
-
-    def call(due: float) -> float:
-        server.call("neighbour", {"n": 1})
-        return 1000 * (time.perf_counter() - due)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        began = time.perf_counter()
-        calls = []
-        for number in range(int(seconds / PACE)):
-            due = began + number * PACE
-            time.sleep(max(0.0, due - time.perf_counter()))
-            calls.append(pool.submit(call, due))
-        return [done.result() for done in calls]
+def p99(server: site.Site, seconds: float) -> float:
+    """Of calls to the neighbour in milliseconds. Raises RuntimeError if one of them fails."""
+    seen = openloop.run(server.port, site.path("neighbour"), rate=PACE, seconds=seconds, body=SMALL, connections=16, first=True)
+    if seen.failures:
+        raise RuntimeError(f"{seen.failures} calls of the neighbour failed")
+    return seen.p99
 
 
 class attack:

@@ -149,3 +149,13 @@ async def test_49_keys_that_collide_in_another_tenants_dictionaries() -> None:
             seeds[namespace] = {await ask(box, "a word") for box in boxes}
         assert len(seeds["one"]) == len(seeds["two"]) == 1
         assert seeds["one"] != seeds["two"]
+
+
+async def test_50_long_turns_of_the_scheduler(site: Site) -> None:
+    """A process may ask Linux for a slice of up to a tenth of a second (6.12 and newer), and its children inherit it."""
+    code = """
+    number = {"x86_64": 314, "aarch64": 274}[os.uname().machine]
+    asked = struct.pack("IIQiIQQQ", 48, os.SCHED_OTHER, 0, 0, 0, 100_000_000, 0, 0)
+    return call(number, 0, asked, 0)
+    """
+    assert await findings(site, "long-turns", code) == "EPERM"

@@ -318,6 +318,15 @@ def test_v2_moves_processes_out_of_the_way(fake: CgroupsV2, tmp_path: Path, monk
     assert moved == ["11", "22"]
 
 
+def test_v2_puts_the_server_before_all_instances_together(fake: CgroupsV2, tmp_path: Path) -> None:
+    """In a group of its own its priority means nothing outside; the group's weight does."""
+    leaf = tmp_path / LEAF
+    leaf.mkdir()
+    (leaf / "cpu.weight").write_text("100")
+    fake.create("i", memory_bytes=64 * MiB, cpu_cores=0, pids=40)
+    assert int((leaf / "cpu.weight").read_text()) > 5 * 100
+
+
 # Detection -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ somebody has thought about it. Left out on purpose, and why:
     mbind, set_mempolicy, move_pages, migrate_pages, memfd_secret    place or pin memory outside what the cgroup controls well
     sync, syncfs                                 flush the whole machine's disks: a storm for the neighbours
     fadvise64 with POSIX_FADV_DONTNEED           throws files out of the cache that everybody reads; advice, so it is "taken" and ignored
+    sched_setattr                                asks for a long slice, for which its neighbours would wait
     cachestat                                    tells which files of the machine others have read lately
     setsockopt SO_ATTACH_*, seccomp and prctl that load a filter    the kernel has one bounded pool of memory for compiled filters:
                                                  whoever fills it keeps everybody's instances from starting

@@ -15,6 +15,9 @@ from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, machine
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WEIGHT = 100  # cpu.weight of one core's worth; the kernel takes 1 to 10000
+SUPERVISOR_WEIGHT = (
+    1000  # of the server, where it has a group beside that of all its instances: priority counts inside a group only
+)
 
 
 class GroupV2(Group):
@@ -59,6 +62,9 @@ class CgroupsV2(Cgroups):
     def open(self) -> None:
         (parent,) = self.parents
         self._hand_down(self._base)
+        beside = self._base / LEAF / "cpu.weight"
+        if beside.exists():
+            write(beside, SUPERVISOR_WEIGHT)
         parent.mkdir(exist_ok=True)
         if "pids" in self.controllers:
             write(parent / "pids.max", machine_share())
