@@ -188,6 +188,8 @@ class Workflows:
         else:
             for event in left.events:
                 state = fold(config, state, event)
+                if isinstance(event, Ended) and self._left.pop(event.id, None) is not None:
+                    self._journal.end(event.id)
             number = len(left.events)
         self._under_way += 1
         try:
@@ -198,11 +200,13 @@ class Workflows:
                     events = self._part(invoke, revision, decision, state.begun, budget)
                 async for event in events:
                     self._journal.add(identifier, number, event)
+                    if isinstance(event, Ended):
+                        self._journal.end(event.id, within=identifier)
                     number += 1
                     state = fold(config, state, event)
         finally:
             self._under_way -= 1
-        return self._finish(invoke, revision, state, decision)
+        return self._finish(invoke, revision, state, decision, top=top)
 
     async def _fork(self, invoke: Invoke, revision: Revision, fork: Fork, budget: _Budget) -> AsyncIterator[Event]:
         """Call side by side what has no answer yet; yields what happens, as it does."""
@@ -290,7 +294,7 @@ class Workflows:
             target.config.memory_mb,
         )
 
-    def _finish(self, invoke: Invoke, revision: Revision, state: State, finish: Finish) -> Result:
+    def _finish(self, invoke: Invoke, revision: Revision, state: State, finish: Finish, *, top: bool) -> Result:
         timings = Timings(run=state.ms / 1000)
         note = msgspec.json.decode(invoke.note) if invoke.note[:1] == "{" else {}
         note |= {"logs": state.parts, "duration": state.ms, "memory": state.memory_mb, "conductor": revision.config.conductor}
@@ -318,7 +322,8 @@ class Workflows:
                 note=told,
             )
         )
-        self._journal.end(invoke.invocation)
+        if top:  # else the one around it forgets it, when it has written down the answer
+            self._journal.end(invoke.invocation)
         result = Result(invocation=invoke.invocation, revision=revision.number, body=finish.body, timings=timings, note=told)
         if broken:
             value = msgspec.json.decode(finish.body)

@@ -19,6 +19,7 @@ from .state import Event
 
 FLUSH: Final = 0.02  # seconds
 
+_FORGET: Final = ("workflow_delete", "workflow_events_delete")
 _encode = msgspec.msgpack.Encoder().encode
 _invoke = msgspec.msgpack.Decoder(Invoke).decode
 _event = msgspec.msgpack.Decoder(Event).decode
@@ -57,12 +58,17 @@ class Journal:
     def add(self, identifier: str, number: int, event: Event) -> None:
         self._add(identifier, ("workflow_event_put", {"id": identifier, "number": number, "body": _encode(event)}))
 
-    def end(self, identifier: str) -> None:
-        self._waiting.pop(identifier, None)
+    def end(self, identifier: str, *, within: str = "") -> None:
+        """Forget a workflow. `within` is the one that has begun it, if any: what that one knows of the end is on disk before."""
+        gone = [one for one in self._waiting.pop(identifier, ()) if one[0] in _FORGET]  # nested ones that ended before it
         if identifier in self._written:
             self._written.remove(identifier)
-            row = {"id": identifier}
-            self._store.write_behind(("workflow_events_delete", row), ("workflow_delete", row))
+            gone += [(query, {"id": identifier}) for query in _FORGET]
+        if within:
+            for statement in gone:
+                self._add(within, statement)
+        elif gone:
+            self._store.write_behind(*gone)
 
     def close(self) -> None:
         """Hand over what is waiting."""
