@@ -97,6 +97,8 @@ from .sandbox.port import BoxSpec
 from .scaler.loop import ScaleLoop
 from .scaler.prewarm import lead_for
 from .security import require
+from .services.objects.blobs import Blobs
+from .services.objects.buckets import Buckets
 from .store.sqlite import SqliteStore
 from .triggers.runner import Runner
 from .triggers.webhooks.routes import webhooks
@@ -162,6 +164,14 @@ class Server:
         self.pool = Pool(self.sandbox, self.clock, self.secrets.environment, settings.bounds(), token=self._instance_token)
         self.quotas = Quotas(self.store, self.registry, self.clock, self._running, self.pool.fit)
         self.pool.quotas = self.quotas.limits
+        self.buckets = Buckets(
+            self.store,
+            Blobs(data / "objects"),
+            self.clock,
+            self.registry.namespaces.__contains__,
+            self.quotas.claiming,
+            self.quotas.objects,
+        )
         self.scaler = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self.registry, self.pool, self.recorder.record, self.clock)
         self.dispatcher.keep = self.inputs.keep
@@ -259,7 +269,8 @@ class Server:
 
     def _performers(self) -> a.Performers:
         parts = (
-            self.functions, self.namespaces, self.history, self.documents, self.keys, self.secrets, self.quotas, self.eventing
+            self.functions, self.namespaces, self.history, self.documents, self.keys, self.secrets, self.quotas, self.buckets,
+            self.eventing,
         )  # fmt: skip
         performers: a.Performers = {
             a.Invoke: self._invoke,
@@ -295,6 +306,7 @@ class Server:
         await self.logs.open()
         await self.inputs.open()
         await asyncio.to_thread(self.packages.open)
+        await self.buckets.open()
         await self.sandbox.open()
         adopted = await self.pool.adopt(self._claim)
         if adopted:
@@ -462,7 +474,8 @@ class Server:
         group = self.pool.groups.get(revision.key)
         return group.recycle() if group is not None else 0
 
-    def _namespace_gone(self, namespace: str) -> None:
+    def _namespace_gone(self, namespace: str, objects: list[str]) -> None:
+        self.buckets.forget(namespace, objects)
         self.documents.forget(namespace)
         self.eventing.catalog.forget(namespace)
         self.secrets.forget(namespace)

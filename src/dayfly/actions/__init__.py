@@ -18,6 +18,7 @@ from .base import Page as Page
 from .base import Performers as Performers
 from .eventing import *  # noqa: F403 - what its __all__ names
 from .invoke import Invoke as Invoke
+from .objects import *  # noqa: F403 - what its __all__ names
 
 # --- calls ----------------------------------------------------------------------------------------------------------
 

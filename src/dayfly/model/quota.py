@@ -16,7 +16,7 @@ class Quota(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requests_per_s: Bound = 0  # as many at once
     concurrent_calls: Bound = 0
     queued_events: Bound = 0  # asynchronous calls, events and messages that wait
-    storage_mb: Bound = 0  # of the artifacts of its revisions
+    storage_mb: Bound = 0  # of the artifacts of its revisions, and its objects
 
 
 class QuotaInfo(Struct, frozen=True, kw_only=True):

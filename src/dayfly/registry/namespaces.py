@@ -27,9 +27,9 @@ class Namespaces:
         store: Store,
         registry: Registry,
         clock: Clock,
-        deleted: Callable[[str], None],
+        deleted: Callable[[str, list[str]], None],
     ) -> None:
-        """`deleted(namespace)` is told when it is gone."""
+        """`deleted(namespace, versions)` is told when it is gone, and with it the objects of these versions."""
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -73,7 +73,9 @@ class Namespaces:
             raise Conflict(f"the namespace {name} has {len(functions)} functions", hint="Delete them first: dayfly rm NAME")
         if name == DEFAULT_NAMESPACE:
             raise Conflict("the default namespace stays")
-        await self._store.commit(
+        effects = await self._store.commit(
+            ("objects_forget", {"namespace": name}),
+            ("buckets_forget", {"namespace": name}),
             ("secrets_delete", {"namespace": name}),
             ("documents_delete", {"namespace": name}),
             ("catalog_forget", {"namespace": name}),
@@ -84,4 +86,4 @@ class Namespaces:
             notes=[("namespace", name)],
         )
         self._registry.namespaces.pop(name, None)
-        self._deleted(name)
+        self._deleted(name, [version for version, _ in effects[0].rows])

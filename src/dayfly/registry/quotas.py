@@ -50,6 +50,7 @@ class Quotas:
         self._buckets: dict[str, tuple[float, float]] = {}  # requests left, and when that was
         self._deploying: dict[str, Counter[str]] = {}  # names of functions that are being made, by namespace
         self._storing: Counter[str] = Counter()  # bytes, by namespace
+        self.objects: Counter[str] = Counter()  # bytes, by namespace; whoever keeps them counts
         self._queueing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by namespace with such a quota
 
     def performers(self) -> Performers:
@@ -142,18 +143,30 @@ class Quotas:
     @contextmanager
     def storing(self, namespace: str, artifact: Artifact) -> Iterator[None]:
         """The revision may be stored in this block. Raises QuotaExceeded."""
-        quota = self.limits.get(namespace)
-        size = 0 if artifact.digest in self._artifacts(namespace) else artifact.size
-        if quota is not None and quota.storage_mb and size:
-            stored = self._stored(namespace) + self._storing[namespace]
-            if stored + size > quota.storage_mb * MiB:
-                has = f"it has {stored / MiB:.1f} MiB, and this would be {size / MiB:.1f} more"
-                raise exceeded(namespace, "storage_mb", quota.storage_mb, has)
-        self._storing[namespace] += size
-        try:
+        with self.claiming(namespace) as take:
+            take(0 if artifact.digest in self._artifacts(namespace) else artifact.size)
             yield
+
+    @contextmanager
+    def claiming(self, namespace: str) -> Iterator[Callable[[int], None]]:
+        """Gives a function that claims bytes for what is stored in this block. It raises QuotaExceeded."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            quota = self.limits.get(namespace)
+            if quota is not None and quota.storage_mb and size:
+                stored = self._stored(namespace) + self._storing[namespace]
+                if stored + size > quota.storage_mb * MiB:
+                    has = f"it has {stored / MiB:.1f} MiB, and this would be {size / MiB:.1f} more"
+                    raise exceeded(namespace, "storage_mb", quota.storage_mb, has)
+            self._storing[namespace] += size
+            taken += size
+
+        try:
+            yield take
         finally:
-            self._storing[namespace] -= size
+            self._storing[namespace] -= taken
             if not self._storing[namespace]:
                 del self._storing[namespace]
 
@@ -162,7 +175,7 @@ class Quotas:
         return {artifact.digest: artifact.size for artifact in self._registry.artifacts(namespace)}
 
     def _stored(self, namespace: str) -> int:
-        return sum(self._artifacts(namespace).values())
+        return sum(self._artifacts(namespace).values()) + self.objects[namespace]
 
     # --- the queue -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""What functions use: each a port with its back ends."""
