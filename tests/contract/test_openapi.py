@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks as openapi
 from starlette.routing import Route
 
 from dayfly import actions, errors
+from dayfly.actions import objects
 from dayfly.api import create_app
 from dayfly.api.app import ENDPOINTS
 from dayfly.api.openapi import describe
@@ -84,6 +85,7 @@ def test_every_action_but_the_call_is_reachable():
         actions.ListDocuments,
         actions.DeleteDocument,
     }  # for dialects alone
+    faced |= {getattr(actions, name) for name in objects.__all__}  # S3 is their API
     assert faced == set(actions.Action.__subclasses__())
 
 

@@ -59,7 +59,8 @@ class Site:
                 started = self.shell.run(f"dayfly up --detach --port {self.ports['8000']}")
                 assert started.status == 0, started.output
         for ours, real in self.ports.items():
-            command = command.replace(f":{ours}", f":{real}").replace(f"--port {ours}", f"--port {real}")
+            for before in (":", "=", "--port "):
+                command = command.replace(f"{before}{ours}", f"{before}{real}")
         if command.startswith("dayfly up") and "--port" not in command:
             command += f" --port {self.ports['8000']}"
         status, output = self.shell.run(command, timeout)

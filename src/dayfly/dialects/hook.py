@@ -36,7 +36,7 @@ on host names, or under a path prefix (see `Mount`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -79,6 +79,8 @@ class Reply(Struct):
     headers: list[tuple[str, str]]
     body: bytes = b""
     lines: str = ""  # further headers of a fast route's answer, made ready: each a line that ends with CRLF
+    pieces: AsyncIterator[bytes] | None = None  # on the wide lane, in the place of `body`: read to the end, or closed
+    length: int = 0  # bytes of `pieces`, or of what a GET would bring where this answers a HEAD
 
 
 class View(Protocol):
@@ -112,6 +114,7 @@ class Credentials(Protocol):
 Params = Mapping[str, str]
 Do = Callable[[Any], Awaitable[Any]]
 Handle = Callable[[Head, Params, bytes, Do], Awaitable[Reply]]
+Receive = Callable[[Head, Params, AsyncIterator[bytes], Do], Awaitable[Reply]]
 # Body is None while it is still under way (a streamed upload). None: the gate decides, as for native requests. Raises
 # errors.Unauthenticated or errors.Forbidden.
 Authenticate = Callable[[Head, bytes | None, Credentials], Identity | None]
@@ -126,7 +129,7 @@ Frame = Callable[[bytes, bool, DayflyError | None], bytes]
 class Route(Struct, frozen=True, kw_only=True):
     """`path` holds {name} for one segment and, at its end, {name...} for the rest (may be empty).
 
-    Either `decode` and `encode`, or `handle`.
+    Either `decode` and `encode`, or `handle`, or `receive`, which gets the body as it comes, whatever its size.
     """
 
     method: str  # "*" for any
@@ -134,6 +137,7 @@ class Route(Struct, frozen=True, kw_only=True):
     decode: Decode | None = None
     encode: Encode | None = None
     handle: Handle | None = None
+    receive: Receive | None = None
     frame: Frame | None = None  # of a streamed answer; None: as they come, and one that fails is broken off
     whole: Whole | None = None  # whether `encode` needs the whole body of this answer, which comes in pieces
     explain: Explain | None = None  # of a fast route
@@ -144,8 +148,11 @@ class Route(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         translates = self.decode is not None and self.encode is not None
-        if translates == (self.handle is not None) or (self.fast and not translates):
-            raise ValueError(f"{self.method} {self.path}: a route has decode and encode, or a handle; a fast one translates")
+        ways = translates + (self.handle is not None) + (self.receive is not None)
+        if ways != 1 or (self.fast and not translates):
+            raise ValueError(
+                f"{self.method} {self.path}: a route has decode and encode, or handle, or receive; a fast one translates"
+            )
 
 
 class Parts(Protocol):

@@ -177,7 +177,7 @@ class Edge:
             head.headers = [field for field in head.headers if field[0] != b"authorization"]
         return identity
 
-    def identify_manager(self, mount: Mount, head: Head, body: bytes) -> Identity:
+    def identify_manager(self, mount: Mount, head: Head, body: bytes | None) -> Identity:
         """Who uses a dialect's control routes."""
         if self.asks_login and mount.dialect.authenticate is not None:
             identity = mount.dialect.authenticate(head, body, self._credentials)

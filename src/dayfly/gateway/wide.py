@@ -5,13 +5,14 @@ It stands before the control API, which gets every request that no dialect knows
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
 
-from ..dialects.hook import Head, Reply
-from ..errors import DayflyError, Internal, TooLarge
+from ..dialects.hook import Do, Head, Reply
+from ..errors import BadInput, DayflyError, Internal, TooLarge
 from .edge import Edge, Match
 
 
@@ -41,13 +42,17 @@ class WideLane:
             await self._fallback(scope, receive, send)
             return
         try:
-            signs = self._edge.asks_login and match.mount.dialect.authenticate is not None
-            if not signs:  # nobody unknown makes us read a body
-                head.identity = self._edge.identify_manager(match.mount, head, b"")
-            body = await self._collect(receive, match.route.body_bytes or self._edge.limits.body_bytes)
-            if signs:
-                head.identity = self._edge.identify_manager(match.mount, head, body)
-            reply = await self._reply(match, head, body)
+            if match.route.receive is not None:
+                head.identity = self._edge.identify_manager(match.mount, head, None)
+                reply = await match.route.receive(head, match.params, _pieces(receive), self._doer(head))
+            else:
+                signs = self._edge.asks_login and match.mount.dialect.authenticate is not None
+                if not signs:  # nobody unknown makes us read a body
+                    head.identity = self._edge.identify_manager(match.mount, head, b"")
+                body = await self._collect(receive, match.route.body_bytes or self._edge.limits.body_bytes)
+                if signs:
+                    head.identity = self._edge.identify_manager(match.mount, head, body)
+                reply = await self._reply(match, head, body)
         except DayflyError as error:
             reply = match.mount.dialect.fault(head, error)
         except Exception as error:
@@ -57,19 +62,19 @@ class WideLane:
         await _answer(send, reply)
 
     async def _reply(self, match: Match, head: Head, body: bytes) -> Reply:
-        route, identity = match.route, head.identity
-        assert identity is not None
-        identity = replace(identity, peer=head.peer)
-
-        def do(action: Any) -> Awaitable[Any]:
-            return self._edge.perform(action, identity)
-
+        route, do = match.route, self._doer(head)
         if route.handle is not None:
             return await route.handle(head, match.params, body, do)
         assert route.decode is not None
         assert route.encode is not None
         action = route.decode(head, match.params, body)
         return route.encode(head, action, await do(action))
+
+    def _doer(self, head: Head) -> Do:
+        """Performs actions for whoever sent the request."""
+        assert head.identity is not None
+        identity = replace(head.identity, peer=head.peer)
+        return lambda action: self._edge.perform(action, identity)
 
     async def _collect(self, receive: Any, limit: int) -> bytes:
         parts = []
@@ -86,12 +91,27 @@ class WideLane:
                 return b"".join(parts)
 
 
+async def _pieces(receive: Any) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("the client went away in the middle of its request")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body", False):
+            return
+
+
 async def _answer(send: Any, reply: Reply) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     for line in reply.lines.splitlines():
         name, _, value = line.encode("latin-1", "replace").partition(b": ")
         headers.append((name, value))
-    headers.append((b"content-length", str(len(reply.body)).encode()))
+    headers.append((b"content-length", str(len(reply.body) or reply.length).encode()))
     headers.append((b"content-security-policy", b"sandbox"))  # pages that functions serve share our origin: not for their eyes
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if reply.pieces is not None:
+        async with aclosing(reply.pieces) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": reply.body})

@@ -15,6 +15,7 @@ from .faults import worded
 from .invoke import Invocations, request_id
 from .parse import arguments
 from .profile import PROFILE
+from .s3.request import failure as s3_failure
 from .scope import scope_of
 from .serialise import failure, reply
 from .service import Operation, operations
@@ -139,7 +140,10 @@ def fault(head: Head, error: DayflyError) -> Reply:
         answer = Invocations.fault(error)
         if answer is not None:
             return Streams.failed(answer) if "response-streaming" in head.path and answer.status == 200 else answer
+    service = scope_of(head).service
+    if service == "s3":
+        return s3_failure(head, error)
     known = worded(error)
-    if head.path in ("", "/") or scope_of(head).service not in ("", "lambda"):
+    if head.path in ("", "/") or service not in ("", "lambda"):
         return services.failure(head, known)
     return failure("lambda", known, request_id(error.invocation or new_id()))

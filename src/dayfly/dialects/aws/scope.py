@@ -55,10 +55,18 @@ def partition(region: str) -> str:
 
 
 UNSIGNED = Scope("", ACCOUNT, REGION, "")
+OLD = Scope("", ACCOUNT, REGION, "s3")  # of a signature that names no region
+
+
+def presigned_v2(head: Head) -> bool:
+    """Whether the query holds a signature of the kind that S3 alone knows."""
+    return "AWSAccessKeyId=" in head.query and "Signature=" in head.query
 
 
 def scope_of(head: Head) -> Scope:
     """The scope of a signed request; of an unsigned one, the default."""
+    if presigned_v2(head):
+        return OLD
     header = head.get(b"authorization")
     if not header and "X-Amz-Credential=" in head.query:
         header = head.query.replace("%2F", "/").replace("X-Amz-Credential=", "Credential=")

@@ -6,6 +6,7 @@ JSON (an object, the operation in X-Amz-Target) and Query (a form, the answer in
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -19,6 +20,7 @@ from . import iam, logs, sqs, sts
 from .call import Call, Perform
 from .faults import AwsError
 from .invoke import request_id
+from .s3 import api as s3
 from .scope import scope_of
 
 QUERY: dict[str, dict[str, Perform]] = {"sts": sts.PERFORMED, "iam": iam.PERFORMED}
@@ -31,27 +33,36 @@ _NAMESPACES = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https
 
 def routes(view: View) -> list[Route]:
     async def root(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+        if scope_of(head).service == "s3":  # a bucket and a key look like an account and a queue
+            return await s3.perform(head, _whole(body), do)
         return await _perform(head, body, do, view)
 
     async def health(head: Head, params: Params, body: bytes, do: Do) -> Reply:
-        running = dict.fromkeys(("lambda", *QUERY, *JSON), "running")
+        running = dict.fromkeys(("lambda", "s3", *QUERY, *JSON), "running")
         text = msgspec.json.encode({"services": running, "edition": "dayfly", "version": __version__})
         return Reply(200, [("content-type", "application/json")], text)
 
-    async def other(head: Head, params: Params, body: bytes, do: Do) -> Reply:
+    async def other(head: Head, params: Params, body: AsyncIterator[bytes], do: Do) -> Reply:
         service = scope_of(head).service
+        if service == "s3":
+            return await s3.perform(head, body, do)
         if service in ("", "lambda"):
             raise AwsError("UnknownOperationException", "There is no operation of this path.", 404)
         raise not_offered(service)
 
     return [
-        Route(method="*", path="/{path...}", handle=other),
-        Route(method="*", path="/", handle=other),
+        Route(method="*", path="/{path...}", receive=other),
+        Route(method="*", path="/", receive=other),
+        Route(method="*", path="/{bucket}/{key}", receive=other),
         Route(method="POST", path="/{account}/{queue}", handle=root, body_bytes=16 << 20),  # the URL of a queue
         Route(method="POST", path="/", handle=root, body_bytes=16 << 20),
         Route(method="GET", path="/_localstack/health", handle=health),
         Route(method="GET", path="/health", handle=health),
     ]
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def _perform(head: Head, body: bytes, do: Do, view: View) -> Reply:
@@ -108,9 +119,6 @@ def failure(head: Head, error: AwsError) -> Reply:
             f"</Error><RequestId>{identifier}</RequestId></ErrorResponse>"
         )
         return Reply(status, [("content-type", "text/xml"), ("x-amzn-requestid", identifier)], text.encode())
-    if scope_of(head).service == "s3":
-        text = f"<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
-        return Reply(status, [("content-type", "application/xml"), ("x-amz-request-id", identifier)], text.encode())
     headers = [
         ("content-type", "application/x-amz-json-1.1"),
         ("x-amzn-requestid", identifier),

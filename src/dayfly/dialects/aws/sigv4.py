@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote
 from ...model.identity import Identity
 from ..hook import Credentials, Head
 from .faults import AwsError
-from .scope import now
+from .s3 import presigned
+from .scope import now, presigned_v2
 
 SKEW = 300.0  # seconds that a clock may be wrong
 LONGEST = 7 * 86400  # seconds that a presigned request may be good for
@@ -34,6 +35,8 @@ def authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Id
         return _by_header(head, authorization, body, credentials)
     if "X-Amz-Signature=" in head.query:
         return _by_query(head, credentials)
+    if presigned_v2(head):
+        return presigned.authenticate(head, _query(head.query), credentials)
     if not authorization:
         raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
     return None
@@ -47,9 +50,10 @@ def _by_header(head: Head, authorization: str, body: bytes | None, credentials: 
     _fresh(moment, found["date"], SKEW)
     declared = head.get(b"x-amz-content-sha256")
     actual = declared if body is None and declared else hashlib.sha256(body or b"").hexdigest()
-    if declared and declared not in ("UNSIGNED-PAYLOAD", actual):
+    framed = found["service"] == "s3" and declared.startswith("STREAMING-")
+    if declared and not framed and declared not in ("UNSIGNED-PAYLOAD", actual):
         raise _wrong()
-    canonical = _canonical(head, _query(head.query), found["headers"], declared or actual)
+    canonical = _canonical(head, _query(head.query), found["headers"], declared or actual, found["service"])
     return _verify(
         found["key"], moment, found["date"], found["region"], found["service"], canonical, found["signature"], credentials
     )
@@ -69,7 +73,7 @@ def _by_query(head: Head, credentials: Credentials) -> Identity:
     _fresh(moment, date, expires)
     rest = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
     payload = head.get(b"x-amz-content-sha256") or ("UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(b"").hexdigest())
-    canonical = _canonical(head, rest, headers, payload)
+    canonical = _canonical(head, rest, headers, payload, service)
     return _verify(key, moment, date, region, service, canonical, signature, credentials)
 
 
@@ -97,7 +101,7 @@ def _key(secret: bytes, date: str, region: str, service: str) -> bytes:
     return key
 
 
-def _canonical(head: Head, query: list[tuple[str, str]], signed: str, payload: str) -> str:
+def _canonical(head: Head, query: list[tuple[str, str]], signed: str, payload: str, service: str) -> str:
     names = signed.split(";")
     if "host" not in names:
         raise AwsError("IncompleteSignatureException", "The host header is not signed.", 403)
@@ -106,7 +110,7 @@ def _canonical(head: Head, query: list[tuple[str, str]], signed: str, payload: s
         fields.setdefault(name.decode("latin-1"), []).append(" ".join(value.decode("latin-1").split()))
     headers = "".join(f"{name}:{','.join(fields.get(name, []))}\n" for name in names)
     pairs = sorted((quote(name, safe=_SAFE), quote(value, safe=_SAFE)) for name, value in query)
-    path = quote(head.path, safe="/" + _SAFE)  # encoded once more than it came, for every service but S3
+    path = head.path if service == "s3" else quote(head.path, safe="/" + _SAFE)  # all but S3 encode once more what came
     return f"{head.method}\n{path}\n{'&'.join(f'{n}={v}' for n, v in pairs)}\n{headers}\n{signed}\n{payload}"
 
 
