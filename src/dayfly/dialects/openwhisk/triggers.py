@@ -55,7 +55,8 @@ class Triggers:
             raise Rejected(400, "Feed name is not valid")
         await ensure(namespace, do)
         await do(a.PutBroker(namespace=space(namespace), name=en.TOPIC + name, records=True, dedup_s=0.0))
-        made |= {key: before.body[key] for key in ("alarm",) if before and key in before.body}
+        if before is not None and "alarm" in before.body:
+            made["alarm"] = before.body["alarm"]
         return answer(head, self._shown(await put_document(do, namespace, en.TRIGGER, name, made, before)))
 
     async def get(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:

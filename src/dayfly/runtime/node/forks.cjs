@@ -27,7 +27,7 @@ class Forks {
       'redis-commands': { list: COMMANDS },
       uuid: { v4: () => crypto.randomUUID() },
     };
-    module.require = (name) => own[name] ?? others(name);
+    module.require = (name) => (Object.hasOwn(own, name) ? own[name] : others(name));
   }
 
   /** The action, with `branches` in its answers and arguments. */
