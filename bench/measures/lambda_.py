@@ -1,4 +1,5 @@
-"""AWS Lambda's Invoke as raw HTTP load, signatures checked: Dayfly, MiniStack (PyPI) and the runtime interface client by itself, in turns.
+"""AWS Lambda's Invoke as raw HTTP load, signatures checked: Dayfly, MiniStack (PyPI) and the runtime interface client by itself, in turns;
+then what functions with provisioned concurrency weigh.
 
 MiniStack is looked for as the command `ministack` on PATH or in MINISTACK; without it its rows are left out.
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from .. import ricbare, site, wrk
+from .. import machine, ricbare, site, wrk
 from ..model import Finding, Promise, Row, ratios
 from ..run import Run
 
@@ -29,6 +30,8 @@ SHARE = 8.0  # times MiniStack's throughput, at least
 LATENCY = 1 / 20  # of MiniStack's p50 at one connection, at most
 BARE = 5.0  # times the client's own round trip, at most
 COLD = 1 / 6  # of MiniStack's cold p50, at most
+WEIGHT = 1500.0  # MB of everything, at most
+READY_LIMIT = 120.0  # seconds until provisioned concurrency stands
 COMMAND = "python -m bench lambda"
 
 
@@ -39,7 +42,7 @@ def measure(run: Run) -> Iterator[Finding]:
     cold: dict[str, list[float]] = {}
     with ExitStack() as stack:
         port = site.free_port()
-        stack.enter_context(site.running("--token", TOKEN, "--listen", f"lambda={port}"))
+        server = stack.enter_context(site.running("--token", TOKEN, "--listen", f"lambda={port}"))
         sides = {"Dayfly": (f"http://127.0.0.1:{port}", "dayfly", TOKEN)}
         other = os.environ.get("MINISTACK") or shutil.which("ministack")
         if other:
@@ -64,12 +67,17 @@ def measure(run: Run) -> Iterator[Finding]:
             for who, each in clients.items():
                 cold.setdefault(who, []).append(colds(each, run.count(20, 3)))
             run.say(f"lambda: round {number + 1} of {run.rounds}")
+        count = run.count(200, 5)
+        megabytes, seconds = provisioned(server, clients["Dayfly"], count)
     for (who, connections), values in rates.items():
         yield Row("lambda", f"{who}, {connections} connections", "1/s", tuple(values))
         yield Row("lambda", f"{who}, {connections} connections, p50", "ms", tuple(latencies[who, connections]))
     yield Row("lambda", "the runtime interface client by itself, p50", "ms", tuple(bare))
     for who, values in cold.items():
         yield Row("lambda", f"{who}, first call of a function, boto3, p50", "ms", tuple(values))
+    provision = f"{count} functions with provisioned concurrency 1"
+    yield Row("lambda", f"PSS of everything with {provision}", "MB", (megabytes,), f"{seconds:.0f} s until all stood")
+    yield Promise(f"Lambda: {provision}", "< 1.5 GB", f"{megabytes / 1000:.2f} GB", megabytes < WEIGHT, COMMAND)
     yield promise(
         "Lambda: p50 of an invoke", f"at most {BARE:g}x the client's own round trip", ratios(latencies["Dayfly", 1], bare), BARE
     )
@@ -120,6 +128,33 @@ def colds(each: Any, count: int) -> float:
         seconds.append(time.perf_counter() - began)
         each.delete_function(FunctionName=name)
     return 1000 * statistics.median(seconds)
+
+
+def provisioned(server: site.Site, each: Any, count: int) -> tuple[float, float]:
+    """Give that many functions provisioned concurrency 1, and see each ready and answering.
+
+    Returns (proportional set size of server, node and all instances in MB, seconds from the first function to the last instance).
+    """
+    names = [f"provisioned-{number}" for number in range(count)]
+    began = time.monotonic()
+    for name in names:
+        deploy(each, name)
+        version = each.publish_version(FunctionName=name)["Version"]
+        each.put_provisioned_concurrency_config(FunctionName=name, Qualifier=version, ProvisionedConcurrentExecutions=1)
+    while waiting := [name for name in names if not stands(each, name)]:
+        if time.monotonic() - began > READY_LIMIT:
+            raise RuntimeError(f"{len(waiting)} of {count} functions have no provisioned instance after {READY_LIMIT:.0f} s")
+        time.sleep(0.2)
+    took = time.monotonic() - began
+    weight = sum(machine.memory_kb(pid) for pid in server.processes()) * 1024 / 1e6
+    for name in names:
+        each.invoke(FunctionName=f"{name}:1", Payload=BODY)["Payload"].read()
+    return weight, took
+
+
+def stands(each: Any, name: str) -> bool:
+    config = each.get_provisioned_concurrency_config(FunctionName=name, Qualifier="1")
+    return bool(config["Status"] == "READY" and config["AvailableProvisionedConcurrentExecutions"] == 1)
 
 
 def signed(url: str, key: str, secret: str) -> dict[str, str]:
