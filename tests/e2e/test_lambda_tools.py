@@ -34,7 +34,8 @@ Resources:
     Properties: {ContentUri: layer/}
   Jobs:
     Type: AWS::SQS::Queue
-    Properties: {QueueName: sam-jobs}
+    Properties: {QueueName: sam-jobs, VisibilityTimeout: 45, RedrivePolicy: {deadLetterTargetArn: !GetAtt Failed.Arn, maxReceiveCount: 2}}
+  Failed: {Type: AWS::SQS::Queue}
   Greeter:
     Type: AWS::Serverless::Function
     Properties:
@@ -48,6 +49,15 @@ Resources:
         Work: {Type: SQS, Properties: {Queue: !GetAtt Jobs.Arn, BatchSize: 3}}
         Often: {Type: Schedule, Properties: {Schedule: rate(5 minutes)}}
         Web: {Type: Api, Properties: {Path: /, Method: get}}
+  Inline:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: sam-inline
+      Handler: index.handler
+      InlineCode: "def handler(event, context): return context.function_version"
+      AutoPublishAlias: live
+      ReservedConcurrentExecutions: 3
+      Layers: ["arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:32"]
   Table:
     Type: AWS::Serverless::SimpleTable
 """
@@ -140,4 +150,10 @@ def test_a_sam_template_is_deployed_whole(tmp_path: Path) -> None:
         assert (mapping["BatchSize"], mapping["EventSourceArn"]) == (3, "arn:aws:sqs:us-east-1:000000000000:sam-jobs")
         assert (schedules[0].function, schedules[0].expression) == ("sam-greeter", "rate(5 minutes)")
         assert aws.client().get_function_url_config(FunctionName="sam-greeter")["AuthType"] == "NONE"
+        assert aws.call("sam-inline", Qualifier="live")[0] == "1"
+        assert aws.client().get_function_concurrency(FunctionName="sam-inline")["ReservedConcurrentExecutions"] == 3
+        url = aws.client("sqs").get_queue_url(QueueName="sam-jobs")["QueueUrl"]
+        kept = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        assert (kept["VisibilityTimeout"], json.loads(kept["RedrivePolicy"])["maxReceiveCount"]) == ("45", 2)
+    assert any("AWSLambdaPowertoolsPythonV2" in left for left in plan.left_out)
     assert {"Table (AWS::Serverless::SimpleTable)", "event Web of sam-greeter (Api)"} <= set(plan.left_out)

@@ -46,7 +46,12 @@ def deploy(session: Session, template: Path, parameters: dict[str, str], port: i
         for logical in (*plan.layers, *plan.queues, *plan.functions):
             note(f"{plan.name(logical)}: would be made")
     else:
-        sam.apply(plan, variables(session.url, port), lambda one: _schedule(session, one), click.echo)
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            sam.apply(plan, variables(session.url, port), lambda one: _schedule(session, one), click.echo)
+        except (BotoCoreError, ClientError) as error:
+            raise Failure(f"{template}: {error}") from None
     for left in plan.left_out:
         note(f"left out: {left}")
 

@@ -1,13 +1,14 @@
 """A SAM template as what Lambda's API is asked for: functions, layers, URLs, schedules and queue events.
 
-Source: the AWS SAM specification (2016-10-31), and of CloudFormation the intrinsic functions Ref, Fn::Sub, Fn::GetAtt, Fn::Join and
-Fn::FindInMap, as far as they can be told without deploying.
+Source: the AWS SAM specification (2016-10-31). Intrinsic functions of CloudFormation are put in (`intrinsics`). What is not supported is
+named, one by one: a resource, an event, or a property of a function.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-import re
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 from msgspec import Struct, field
 
 from .errors import Failure
+from .intrinsics import NOTHING, PSEUDO, Resolver, Unresolved
 
 ROLE = "arn:aws:iam::000000000000:role/sam"
 _PASSED = (
@@ -30,7 +32,19 @@ _PASSED = (
     "Architectures",
     "EphemeralStorage",
     "Tags",
+    "LoggingConfig",
 )
+_TAKEN = {*_PASSED, "FunctionName", "CodeUri", "InlineCode", "Layers", "Role", "FunctionUrlConfig", "Events", "DeadLetterQueue",
+          "ReservedConcurrentExecutions", "AutoPublishAlias"}  # fmt: skip
+_MEANS_NOTHING = {
+    "Policies",
+    "PermissionsBoundary",
+    "AssumeRolePolicyDocument",
+    "PackageType",
+}  # nothing is enforced by them here
+_NUMBERS = ("Timeout", "MemorySize", "ReservedConcurrentExecutions")
+_QUEUE = ("DelaySeconds", "MaximumMessageSize", "MessageRetentionPeriod", "ReceiveMessageWaitTimeSeconds", "VisibilityTimeout",
+          "FifoQueue", "ContentBasedDeduplication")  # fmt: skip
 _RESOURCES = {
     "AWS::Serverless::Function": "functions",
     "AWS::Serverless::LayerVersion": "layers",
@@ -63,6 +77,17 @@ class Plan(Struct):
             if properties is not None:
                 return str(properties.get(member) or logical)
         return logical
+
+    def reference(self, name: str) -> Any:
+        """What Ref tells of a resource: its name, the address of a queue (which nothing here needs), a layer."""
+        return {"layer": name} if name in self.layers else self.name(name)
+
+    def attribute(self, logical: str, attribute: str) -> Any:
+        """What Fn::GetAtt tells of a resource."""
+        if attribute == "Arn" or attribute == "QueueArn":
+            service, resource = ("sqs", "") if logical in self.queues else ("lambda", "function:")
+            return f"arn:aws:{service}:us-east-1:000000000000:{resource}{self.name(logical)}"
+        return self.name(logical) if attribute in ("QueueName", "FunctionName") else f"{logical}.{attribute}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,21 +122,74 @@ def read(path: Path, parameters: dict[str, str]) -> Plan:
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
         raise Failure(f"{path} is not a SAM template: it has no Resources")
     plan = Plan(folder=path.parent)
-    known = {name: spec.get("Default", "") for name, spec in (template.get("Parameters") or {}).items()} | parameters
-    globals_ = (template.get("Globals") or {}).get("Function", {})
-    resources: dict[str, Any] = template["Resources"]
-    for logical, resource in resources.items():
-        kind = _RESOURCES.get(resource.get("Type", ""))
+    declared: dict[str, Any] = template.get("Parameters") or {}
+    known = {name: spec.get("Default", "") for name, spec in declared.items() if isinstance(spec, dict)} | parameters
+    known = PSEUDO | {"AWS::StackName": plan.folder.resolve().name} | known
+    globals_ = (template.get("Globals") or {}).get("Function") or {}
+    resolve = Resolver(known, template.get("Mappings") or {}, template.get("Conditions") or {}, plan.reference, plan.attribute)
+    found = {name: resource for name, resource in template["Resources"].items() if isinstance(resource, dict)}
+    for logical, resource in found.items():  # names first: others refer to them
+        kind = _RESOURCES.get(str(resource.get("Type")))
+        if kind is not None:
+            properties = resource.get("Properties") or {}
+            with contextlib.suppress(Unresolved):  # told of below
+                getattr(plan, kind)[logical] = {}
+                getattr(plan, kind)[logical] = resolve({name: properties[name] for name in _NAMES if name in properties})
+    for logical, resource in found.items():
+        kind = _RESOURCES.get(str(resource.get("Type")))
         if kind is None:
             plan.left_out.append(f"{logical} ({resource.get('Type')})")
-        else:
-            getattr(plan, kind)[logical] = resource.get("Properties") or {}
-    for logical, properties in plan.functions.items():
-        plan.functions[logical] = _merged(globals_, properties)
-    resolve = _Resolver(plan, known, template.get("Mappings") or {})
-    for kind in ("functions", "layers", "queues"):
-        setattr(plan, kind, {logical: resolve(properties) for logical, properties in getattr(plan, kind).items()})
+            continue
+        members = getattr(plan, kind)
+        try:
+            if "Condition" in resource and not resolve.holds(resource["Condition"]):
+                del members[logical]
+                continue
+            properties = resource.get("Properties") or {}
+            if kind == "functions":
+                members[logical] = _function(plan, logical, _merged(globals_, properties), resolve)
+            else:
+                members[logical] = resolve(properties)
+        except Unresolved as error:
+            del members[logical]
+            plan.left_out.append(f"{logical} ({resource.get('Type')}): only a deployment tells {error}")
+    for logical in [logical for logical, properties in plan.functions.items() if not properties]:
+        del plan.functions[logical]  # which `_function` has told of
     return plan
+
+
+_NAMES = ("FunctionName", "LayerName", "QueueName")
+
+
+def _function(plan: Plan, logical: str, properties: dict[str, Any], resolve: Resolver) -> dict[str, Any]:
+    """The properties of a function that are taken, resolved one by one; none for a function that cannot be deployed at all."""
+    if properties.get("PackageType") == "Image" or "ImageUri" in properties:
+        plan.left_out.append(f"{logical} (a function from a container image)")
+        return {}
+    if isinstance(properties.get("CodeUri"), dict):
+        plan.left_out.append(f"{logical} (a function whose code is in S3)")
+        return {}
+    made: dict[str, Any] = {}
+    for name, value in properties.items():
+        if name not in _TAKEN:
+            if name not in _MEANS_NOTHING:
+                plan.left_out.append(f"{name} of {logical}")
+        elif name == "Events":
+            made[name] = {}
+            for event, spec in (value or {}).items():
+                try:
+                    made[name][event] = resolve(spec)
+                except Unresolved as error:
+                    plan.left_out.append(f"event {event} of {logical}: only a deployment tells {error}")
+        elif name != "Role":
+            resolved = resolve(value)
+            if resolved is NOTHING:
+                continue
+            made[name] = int(resolved) if name in _NUMBERS and str(resolved).isdecimal() else resolved
+    for name in ("Runtime", "Handler"):
+        if name not in made:
+            raise Unresolved(f"its {name}")
+    return made
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -126,55 +204,6 @@ def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         else:
             joined[name] = value
     return joined
-
-
-class _Resolver:
-    """Puts values in place of intrinsic functions."""
-
-    def __init__(self, plan: Plan, parameters: dict[str, Any], mappings: dict[str, Any]) -> None:
-        self._plan = plan
-        self._mappings = mappings
-        self._known = {"AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "AWS::Partition": "aws"} | parameters
-        self._known |= {"AWS::StackName": plan.folder.resolve().name}
-
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            [(name, argument)] = value.items()
-            if name == "Ref":
-                return self._reference(str(argument))
-            if name == "Fn::GetAtt":
-                logical, attribute = argument
-                return self._arn(logical) if attribute == "Arn" else f"{logical}.{attribute}"
-            if name == "Fn::Sub":
-                text, extra = (argument, {}) if isinstance(argument, str) else argument
-                return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: self._substituted(found[1], extra), text)
-            if name == "Fn::Join":
-                return str(argument[0]).join(str(self(item)) for item in argument[1])
-            if name == "Fn::FindInMap":
-                first, second, third = (str(self(item)) for item in argument)
-                return self._mappings.get(first, {}).get(second, {}).get(third)
-        return {name: self(item) for name, item in value.items()}
-
-    def _substituted(self, name: str, extra: dict[str, Any]) -> str:
-        if name in extra:
-            return str(self(extra[name]))
-        logical, dot, attribute = name.partition(".")
-        return self._arn(logical) if dot and attribute == "Arn" else str(self._reference(name))
-
-    def _reference(self, name: str) -> Any:
-        if name in self._known:
-            return self._known[name]
-        if name in self._plan.layers:
-            return {"layer": name}
-        return self._plan.name(name)
-
-    def _arn(self, logical: str) -> str:
-        service, resource = ("sqs", "") if logical in self._plan.queues else ("lambda", "function:")
-        return f"arn:aws:{service}:us-east-1:000000000000:{resource}{self._plan.name(logical)}"
 
 
 def apply(plan: Plan, variables: dict[str, str], schedule: Callable[[Schedule], None], tell: Callable[[str], None]) -> None:
@@ -196,19 +225,37 @@ def apply(plan: Plan, variables: dict[str, str], schedule: Callable[[Schedule], 
         made = lam.publish_layer_version(LayerName=plan.name(logical), Content=content)
         layers[logical] = made["LayerVersionArn"]
         tell(f"layer {plan.name(logical)} version {made['Version']}")
-    for logical in plan.queues:
-        sqs.create_queue(QueueName=plan.name(logical))
+    for logical, properties in sorted(plan.queues.items(), key=lambda item: "RedrivePolicy" in item[1]):  # their targets first
+        attributes = {name: _text(properties[name]) for name in _QUEUE if name in properties}
+        if "RedrivePolicy" in properties:
+            attributes["RedrivePolicy"] = json.dumps(properties["RedrivePolicy"])
+        sqs.create_queue(QueueName=plan.name(logical), Attributes=attributes)
         tell(f"queue {plan.name(logical)}")
     for logical, properties in plan.functions.items():
         name = plan.name(logical)
         options = {member: properties[member] for member in _PASSED if member in properties}
         if "Environment" in options:
             variables_ = options["Environment"].get("Variables", {})
-            options["Environment"] = {"Variables": {key: str(value) for key, value in variables_.items()}}
-        options["Layers"] = [layers[one["layer"]] if isinstance(one, dict) else one for one in properties.get("Layers", [])]
-        code = packed(plan.folder / str(properties.get("CodeUri", ".")))
-        _put(lam, name, options | {"Role": properties.get("Role") or ROLE}, code)
+            options["Environment"] = {"Variables": {key: _text(value) for key, value in variables_.items()}}
+        if properties.get("DeadLetterQueue"):
+            options["DeadLetterConfig"] = {"TargetArn": properties["DeadLetterQueue"].get("TargetArn", "")}
+        options["Layers"] = []
+        for one in properties.get("Layers") or []:
+            if isinstance(one, dict):
+                options["Layers"].append(layers[one["layer"]])
+            elif ":000000000000:" in str(one):
+                options["Layers"].append(one)
+            else:
+                plan.left_out.append(f"layer {one} of {name}, which is not here: put what it holds into the package")
+        code = _inline(properties) or packed(plan.folder / str(properties.get("CodeUri", ".")))
+        _put(lam, name, options | {"Role": ROLE}, code)
         tell(f"function {name}")
+        if "ReservedConcurrentExecutions" in properties:
+            lam.put_function_concurrency(
+                FunctionName=name, ReservedConcurrentExecutions=properties["ReservedConcurrentExecutions"]
+            )
+        if properties.get("AutoPublishAlias"):
+            tell(f"alias {_alias(lam, name, str(properties['AutoPublishAlias']))}")
         if properties.get("FunctionUrlConfig"):
             tell(f"url {_url(lam, name, properties['FunctionUrlConfig'])}")
         for event, spec in (properties.get("Events") or {}).items():
@@ -225,6 +272,33 @@ def _put(lam: Any, name: str, options: dict[str, Any], code: bytes) -> None:
         lam.update_function_code(FunctionName=name, ZipFile=code, **({"Architectures": architectures} if architectures else {}))
         if tags:
             lam.tag_resource(Resource=lam.get_function_configuration(FunctionName=name)["FunctionArn"], Tags=tags)
+
+
+def _alias(lam: Any, name: str, alias: str) -> str:
+    version = lam.publish_version(FunctionName=name)["Version"]
+    try:
+        lam.create_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    except lam.exceptions.ResourceConflictException:
+        lam.update_alias(FunctionName=name, Name=alias, FunctionVersion=version)
+    return f"{name}:{alias} of version {version}"
+
+
+def _inline(properties: dict[str, Any]) -> bytes:
+    """The package of code that stands in the template itself, in the file that CloudFormation names; empty if there is none."""
+    if "InlineCode" not in properties:
+        return b""
+    suffix = "js" if str(properties["Runtime"]).startswith("nodejs") else "py"
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        info = zipfile.ZipInfo(f"index.{suffix}")  # without a date: the same code is the same package
+        info.external_attr = 0o644 << 16
+        archive.writestr(info, str(properties["InlineCode"]))
+    return made.getvalue()
+
+
+def _text(value: Any) -> str:
+    """As CloudFormation writes a value where a text is wanted."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _url(lam: Any, name: str, config: dict[str, Any]) -> str:
