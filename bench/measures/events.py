@@ -37,17 +37,8 @@ def measure(run: Run) -> Iterator[Finding]:
         floor, single, many = [], [], []
         for _ in range(run.rounds):
             floor.append(_append_p50(server.data, run.count(2000, 200)))
-            single.append(_publish_p50(server, run.count(2000, 200)))
-            load = wrk.run(
-                f"http://127.0.0.1:{server.port}/events/default/open",
-                connections=PUBLISHERS,
-                seconds=run.seconds,
-                body=b'{"n":1}',
-                headers=BINARY,
-            )
-            if load.bad:
-                run.say(f"{load.bad} events were not accepted")
-            many.append(load.rate)
+            single.append(_load(run, server, 1).p50_ms / 1000)
+            many.append(_load(run, server, PUBLISHERS).rate)
         times = _end_to_end(server, run.count(1000, 100))
     yield Row("events", "bare append with fdatasync, p50", "ms", tuple(1000 * value for value in floor))
     yield Row("events", "publish, one publisher, p50", "ms", tuple(1000 * value for value in single))
@@ -90,16 +81,13 @@ def _append_p50(folder: Path, count: int) -> float:
     return statistics.median(times)
 
 
-def _publish_p50(server: site.Site, count: int) -> float:
-    """Seconds from a request to its 202, one after the other over one connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    times = []
-    for _ in range(count):
-        began = time.perf_counter()
-        _post(connection, "/events/default/open", b'{"n":1}', BINARY)
-        times.append(time.perf_counter() - began)
-    connection.close()
-    return statistics.median(times)
+def _load(run: Run, server: site.Site, publishers: int) -> wrk.Load:
+    """So many publishers, each with one event after the other."""
+    url = f"http://127.0.0.1:{server.port}/events/default/open"
+    load = wrk.run(url, connections=publishers, seconds=run.seconds, body=b'{"n":1}', headers=BINARY)
+    if load.bad:
+        run.say(f"{load.bad} events were not accepted")
+    return load
 
 
 def _post(connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> None:

@@ -8,9 +8,9 @@ Source: aiokafka.readthedocs.io; bindings/kafka-protocol-binding.md of CloudEven
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import ssl
+from collections.abc import Coroutine
 from typing import Annotated, Any, Final, Literal
 
 from aiokafka import AIOKafkaConsumer
@@ -24,6 +24,7 @@ from ..port import MAX_BATCH, Context, Loop, SourceFailed, guessed
 
 WAIT: Final = 5000  # milliseconds of silence, after which we look whether anybody is there
 ANSWER: Final = 5.0  # seconds that brokers have for an answer
+ENDINGS: Final = 3  # times that a connection is told to end
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,20 +68,18 @@ class Kafka(Loop):
                 records = [record for batch in found.values() for record in batch]
                 if records:
                     offsets = {partition: batch[-1].offset + 1 for partition, batch in found.items() if batch}
-                    confirm = functools.partial(consumer.commit, offsets)
+                    confirm = functools.partial(_commit, consumer, offsets)
                     await self.deliver([self._event(record) for record in records], confirm)
                 else:
-                    await self._look(consumer)
+                    await _answered(consumer.end_offsets(list(consumer.assignment())))
         except (KafkaError, OSError) as error:
             raise SourceFailed(f"Kafka at {', '.join(settings.servers)}: {error or type(error).__name__}") from None
         finally:
-            with contextlib.suppress(TimeoutError):  # who is away hears no goodbye
-                await asyncio.wait_for(consumer.stop(), ANSWER)
-
-    async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        """Raises KafkaError or TimeoutError when the brokers are away: the library goes on asking them and says nothing."""
-        async with asyncio.timeout(ANSWER):
-            await consumer.end_offsets(list(consumer.assignment()))
+            ending = asyncio.ensure_future(consumer.stop())
+            ending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            for _ in range(ENDINGS):  # where the brokers are away, the library hangs on to one thing after the other
+                await asyncio.wait({ending}, timeout=ANSWER)
+                ending.cancel()
 
     def _event(self, record: Any) -> Event:
         headers = {name.lower(): value.decode("utf-8", "replace") for name, value in record.headers or ()}
@@ -104,6 +103,16 @@ class Kafka(Loop):
             extensions={KEY: key} if key and key.isprintable() else {},
             data=body or None,
         )
+
+
+async def _commit(consumer: AIOKafkaConsumer, offsets: dict[Any, int]) -> None:
+    await _answered(consumer.commit(offsets))
+
+
+async def _answered(question: Coroutine[Any, Any, Any]) -> None:
+    """Raises KafkaError, or TimeoutError when the brokers are away: the library itself goes on asking them and says nothing."""
+    async with asyncio.timeout(ANSWER):
+        await question
 
 
 def source(context: Context, settings: Settings) -> Kafka:
