@@ -29,7 +29,7 @@ from .wrap.view import View, furnish
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 INSIDE = "/run/dayfly"  # the runtime's folder inside a jail
 ISOLATIONS = ("namespace", "process", *WRAPS)
-LAMBDA_CLIENT = "/var/runtime"  # where programs in a jail find AWS's runtime interface client
+LAMBDA_CLIENT = "/var/lang/client"  # where programs in a jail find AWS's runtime interface client
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_MINOR = 10  # of Python 3, that awslambdaric supports
 FIRST_UID = 200_000  # of the host: one a live instance, so that they are strangers to each other there as well
