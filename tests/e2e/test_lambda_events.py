@@ -183,7 +183,7 @@ def test_who_am_i_and_roles_and_what_is_not_offered(aws: Aws) -> None:
     assert iam.get_role(RoleName="runs")["Role"]["Arn"] == made["Arn"] == "arn:aws:iam::000000000000:role/runs"
     with pytest.raises(iam.exceptions.NoSuchEntityException):
         iam.get_role(RoleName="none")
-    for call in (aws.client("s3").list_buckets, aws.client("dynamodb").list_tables):
+    for call in (aws.client("ecr").describe_repositories, aws.client("dynamodb").list_tables):
         with pytest.raises(ClientError) as caught:
             call()
         assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
