@@ -111,7 +111,8 @@ WHERE seq IN (
 RETURNING
     due, seq, id, lease_epoch, attempt, deferrals, created, first, key,
     coalesce(
-        (SELECT body FROM queue_calls WHERE queue_calls.id = queue.id),
+        -- What RETURNING names has no type by itself, and no index would be used.
+        (SELECT body FROM queue_calls WHERE queue_calls.id = CAST(queue.id AS TEXT)),
         (SELECT body FROM events WHERE events.seq = queue.event),
         x''
     );
