@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
@@ -247,3 +248,103 @@ def test_lists_come_in_pages(aws: Aws) -> None:
     names = [function["FunctionName"] for page in pages for function in page["Functions"]]
     assert {f"page-{number}" for number in range(5)} <= set(names)
     assert len(names) == len(set(names))
+
+
+def test_whatever_has_tags_keeps_them_and_lists_them(aws: Aws) -> None:
+    client = aws.client()
+    function = aws.deploy("tagged", ECHO, Tags={"team": "a"})["FunctionArn"]
+    queue = aws.client("sqs").create_queue(QueueName="tagged")["QueueUrl"]
+    source = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    mapping = client.create_event_source_mapping(FunctionName="tagged", EventSourceArn=source, Tags={"team": "a"})
+    publishers = {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/one/abc"]}
+    signing = client.create_code_signing_config(AllowedPublishers=publishers, Tags={"team": "a"})["CodeSigningConfig"]
+    for resource in (function, mapping["EventSourceMappingArn"], signing["CodeSigningConfigArn"]):
+        client.tag_resource(Resource=resource, Tags={"stage": "test", "team": "b"})
+        assert client.list_tags(Resource=resource)["Tags"] == {"team": "b", "stage": "test"}
+        client.untag_resource(Resource=resource, TagKeys=["team", "unknown"])
+        assert client.list_tags(Resource=resource)["Tags"] == {"stage": "test"}
+        code, message, _ = refused(client.tag_resource, Resource=resource, Tags={f"tag{n}": "x" for n in range(50)})
+        assert (code, message) == ("InvalidParameterValueException", "Number of tags exceeds resource tag limit.")
+    client.update_event_source_mapping(UUID=mapping["UUID"], BatchSize=5)
+    assert client.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"] == {"stage": "test"}, "a change keeps them"
+    client.delete_event_source_mapping(UUID=mapping["UUID"])
+    assert refused(client.list_tags, Resource=mapping["EventSourceMappingArn"])[0] == "ResourceNotFoundException"
+
+
+def test_a_policy_is_one_document_however_it_is_changed(aws: Aws) -> None:
+    client = aws.client()
+    function = aws.deploy("policy", ECHO)["FunctionArn"]
+    assert refused(client.get_resource_policy, ResourceArn=function)[0] == "ResourceNotFoundException"
+    client.add_permission(
+        FunctionName="policy",
+        StatementId="bucket",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn="arn:aws:s3:::photos",
+        SourceAccount="000000000000",
+    )
+    told = client.get_resource_policy(ResourceArn=function)
+    statement = json.loads(told["Policy"])["Statement"][0]
+    assert statement["Condition"] == {
+        "StringEquals": {"AWS:SourceAccount": "000000000000"},
+        "ArnLike": {"AWS:SourceArn": "arn:aws:s3:::photos"},
+    }
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": function}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": everybody})
+    stale = refused(
+        client.put_resource_policy, ResourceArn=function, Policy=policy, RevisionId="0" * 8 + "-0000" * 3 + "-" + "0" * 12
+    )
+    assert stale[0] == "PreconditionFailedException"
+    client.put_resource_policy(ResourceArn=function, Policy=policy, RevisionId=told["RevisionId"])
+    assert json.loads(client.get_policy(FunctionName="policy")["Policy"])["Statement"] == [everybody]
+    assert refused(client.put_resource_policy, ResourceArn=function, Policy="{")[0] == "InvalidParameterValueException"
+    client.delete_resource_policy(ResourceArn=function)
+    assert refused(client.get_policy, FunctionName="policy")[0] == "ResourceNotFoundException"
+
+
+def test_a_url_is_open_only_to_whom_its_policy_means(aws: Aws) -> None:
+    client = aws.client()
+    aws.deploy("open", ECHO)
+    url = client.create_function_url_config(FunctionName="open", AuthType="NONE")["FunctionUrl"]
+    base, host = aws.url, url.split("/")[2]
+
+    def status() -> int:
+        return httpx2.get(base, headers={"host": host}).status_code
+
+    permission = {"FunctionName": "open", "Principal": "*", "Action": "lambda:InvokeFunctionUrl"}
+    client.add_permission(**permission, StatementId="org", FunctionUrlAuthType="NONE", PrincipalOrgID="o-abcdefghij")
+    assert status() == 403, "nobody can show that a caller without a signature belongs to the organisation"
+    client.add_permission(**permission, StatementId="signed", FunctionUrlAuthType="AWS_IAM")
+    assert status() == 403
+    client.add_permission(**permission, StatementId="all", FunctionUrlAuthType="NONE")
+    assert status() == 200
+    _, message, _ = refused(
+        client.add_permission, **permission | {"Action": "lambda:InvokeFunction"}, StatementId="x", FunctionUrlAuthType="NONE"
+    )
+    assert message == "FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"
+
+
+def test_code_without_a_signature_is_refused_where_one_is_enforced(aws: Aws) -> None:
+    client = aws.client()
+    config = client.create_code_signing_config(
+        AllowedPublishers={"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/one/abc"]},
+        CodeSigningPolicies={"UntrustedArtifactOnDeployment": "Enforce"},
+    )["CodeSigningConfig"]["CodeSigningConfigArn"]
+    code, message, status = refused(aws.deploy, name="unsigned", files=ECHO, CodeSigningConfigArn=config)
+    assert (code, status) == ("CodeVerificationFailedException", 400)
+    assert message.endswith(f"Check the provided signature for {arn('unsigned')}.")
+    aws.deploy("unsigned", ECHO)
+    client.put_function_code_signing_config(FunctionName="unsigned", CodeSigningConfigArn=config)
+    changed = zipped(ECHO + "\n")
+    assert (
+        refused(client.update_function_code, FunctionName="unsigned", ZipFile=changed)[0] == "CodeVerificationFailedException"
+    )
+    policies = {"UntrustedArtifactOnDeployment": "Warn"}
+    client.update_code_signing_config(CodeSigningConfigArn=config, CodeSigningPolicies=policies)
+    client.update_function_code(FunctionName="unsigned", ZipFile=changed)
+
+
+def test_a_region_where_nothing_is_yet_has_empty_lists(aws: Aws) -> None:
+    assert "QueueUrls" not in aws.client("sqs", region="eu-central-1").list_queues()
+    assert aws.client(region="eu-central-1").list_functions()["Functions"] == []
+    assert aws.client("logs", region="eu-central-1").describe_log_groups()["logGroups"] == []

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 from ...errors import DayflyError
 from ...model.ids import new_id
 from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
-from . import aliases, asynchronous, concurrency, functions, layers, mappings, policies, services, settings, signing, urls
+from . import aliases, asynchronous, concurrency, functions, layers, mappings, policies, services, settings, signing, tags, urls
 from .call import Call, Perform
 from .check import check
-from .faults import worded
+from .faults import invalid, worded
 from .invoke import Invocations, request_id
 from .parse import arguments
 from .profile import PROFILE
@@ -60,9 +60,12 @@ PERFORMED: dict[str, Perform] = {
     "AddPermission": policies.add_permission,
     "GetPolicy": policies.get_policy,
     "RemovePermission": policies.remove_permission,
-    "TagResource": policies.tag,
-    "UntagResource": policies.untag,
-    "ListTags": policies.list_tags,
+    "PutResourcePolicy": policies.put_resource_policy,
+    "GetResourcePolicy": policies.get_resource_policy,
+    "DeleteResourcePolicy": policies.delete_resource_policy,
+    "TagResource": tags.tag,
+    "UntagResource": tags.untag,
+    "ListTags": tags.list_all,
     "PublishLayerVersion": layers.publish,
     "GetLayerVersion": layers.get,
     "GetLayerVersionByArn": layers.get_by_arn,
@@ -124,10 +127,12 @@ def _handle(candidates: tuple[Operation, ...], view: View) -> Handle:
     async def handle(head: Head, params: Params, body: bytes, do: Do) -> Reply:
         pairs = parse_qsl(head.query, keep_blank_values=True) if head.query else []
         operation = next(each for each in candidates if all(literal in pairs for literal in each.literals))
+        perform = PERFORMED.get(operation.name)
+        if perform is None:  # durable functions, managed instances, capacity providers
+            raise invalid("This operation is not supported by Dayfly.")
         args = arguments(operation, head, params, body)
         if operation.input is not None:
             check(operation.input, args)
-        perform = PERFORMED.get(operation.name, settings.not_offered)
         result = await perform(Call(head, scope_of(head), args, do, view))
         return reply(operation, result, request_id(new_id()))
 

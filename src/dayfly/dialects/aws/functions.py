@@ -57,6 +57,7 @@ async def create(call: Call) -> dict[str, Any]:
     _apply(call, latest, args)
     if "CodeSigningConfigArn" in args:
         signing.require(call, args["CodeSigningConfigArn"])
+        signing.admit(call, args["CodeSigningConfigArn"], scope.function_arn(named.name))
     await _code(call, latest, args["Code"])
     record = Record(scope, named.name, fresh(latest), 0)
     stale = call.view.document(scope.namespace, KIND, named.name)
@@ -122,6 +123,7 @@ async def update_code(call: Call) -> dict[str, Any]:
         raise invalid("Please don't provide ImageUri when updating a function with packageType Zip.")
     if "Architectures" in args:
         record.latest["Architectures"] = args["Architectures"]
+    signing.admit(call, record.body.get("signing", ""), record.arn())
     await _code(call, record.latest, args)
     if args.get("DryRun"):
         return record.configuration()

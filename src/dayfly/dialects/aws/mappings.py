@@ -70,6 +70,7 @@ async def create(call: Call) -> dict[str, Any]:
         "FunctionResponseTypes": [],
         "StateTransitionReason": "USER_INITIATED",
         "LastModified": now(),
+        "_tags": args.get("Tags", {}),
     } | {name: args[name] for name in _MEMBERS if name in args}
     mapping["State"] = "Enabled" if args.get("Enabled", True) else "Disabled"
     await _apply(call, mapping, record, named.qualifier)

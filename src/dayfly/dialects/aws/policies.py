@@ -1,4 +1,4 @@
-"""Who may call a function: resource policies, statement by statement. Tags, too."""
+"""Who may call a function: resource policies, statement by statement, or as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from .faults import STALE, AwsError, conflict, invalid, missing
 from .record import LATEST, Record
 from .scope import Name, function_name, new_uuid
 
-TAGS = 50  # of a resource
 SIZE = 20480  # bytes of a policy
 _PRINCIPAL = re.compile(
     r"\*|\d{12}|arn:aws[a-zA-Z-]*:iam::\d{12}:(root|(user|role)/.+)|[a-z0-9.-]+\.amazonaws\.com(\.cn)?|[a-z0-9-]+\.alexa\.\S+"
@@ -21,11 +20,7 @@ _PRINCIPAL = re.compile(
 async def get_policy(call: Call) -> dict[str, Any]:
     named = call.name()
     record = call.record(Name(named.name, "", named.account, named.region))
-    policy = record.body["policies"].get(_key(named))
-    if policy is None:
-        raise missing()
-    text = {"Version": "2012-10-17", "Id": "default", "Statement": policy["statements"]}
-    return {"Policy": json.dumps(text, separators=(",", ":")), "RevisionId": policy["revision"]}
+    return _shown(record.body["policies"].get(named.qualifier))
 
 
 async def add_permission(call: Call) -> dict[str, Any]:
@@ -35,10 +30,12 @@ async def add_permission(call: Call) -> dict[str, Any]:
     record = call.record(Name(named.name, "", named.account, named.region))
     if not record.exists(named.qualifier):
         raise missing(f"Function not found: {record.arn(named.qualifier)}")
-    policy = record.body["policies"].setdefault(_key(named), {"statements": [], "revision": record.latest["RevisionId"]})
+    policy = record.body["policies"].setdefault(named.qualifier, {"statements": [], "revision": record.latest["RevisionId"]})
     _expect(args, policy)
     if not _PRINCIPAL.fullmatch(args["Principal"]):
         raise invalid("The provided principal was invalid. Please check the principal and try again.")
+    if "FunctionUrlAuthType" in args and args["Action"] != "lambda:InvokeFunctionUrl":
+        raise invalid("FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action")
     statement = _statement(args, record, named.qualifier)
     add_statement(policy["statements"], statement)
     if len(json.dumps(policy["statements"])) > SIZE:
@@ -55,47 +52,50 @@ async def remove_permission(call: Call) -> dict[str, Any]:
     )
     if not record.exists(named.qualifier):
         raise missing(f"Function not found: {record.arn(named.qualifier)}")
-    policy = record.body["policies"].get(_key(named))
+    policy = record.body["policies"].get(named.qualifier)
     if policy is None:
         raise missing("No policy is associated with the given resource.")
     _expect(args, policy)
     remove_statement(policy["statements"], args["StatementId"])
     policy["revision"] = new_uuid()
     if not policy["statements"]:
-        del record.body["policies"][_key(named)]
+        del record.body["policies"][named.qualifier]
     await record.save(call.do)
     return {}
 
 
-async def tag(call: Call) -> dict[str, Any]:
-    record = _tagged(call)
-    if not call.args["Tags"]:
-        raise invalid("An error occurred and the request cannot be processed.")
-    merged = record.body["tags"] | call.args["Tags"]
-    if len(merged) > TAGS:
-        raise invalid("Number of tags exceeds resource tag limit.")
-    record.body["tags"] = merged
+async def put_resource_policy(call: Call) -> dict[str, Any]:
+    record, qualifier = _resource(call)
+    _expect(call.args, record.body["policies"].get(qualifier, {"revision": record.latest["RevisionId"]}))
+    try:
+        given = json.loads(call.args["Policy"])["Statement"]
+    except (ValueError, TypeError, KeyError):
+        raise invalid("The policy is not a JSON document with a Statement.") from None
+    statements = given if isinstance(given, list) else [given]
+    if not all(isinstance(each, dict) and {"Effect", "Principal", "Action"} <= each.keys() for each in statements):
+        raise invalid("Each statement of a policy needs an Effect, a Principal and an Action.")
+    record.body["policies"][qualifier] = {"statements": statements, "revision": new_uuid()}
+    await record.save(call.do)
+    return _shown(record.body["policies"][qualifier])
+
+
+async def get_resource_policy(call: Call) -> dict[str, Any]:
+    record, qualifier = _resource(call)
+    return _shown(record.body["policies"].get(qualifier))
+
+
+async def delete_resource_policy(call: Call) -> dict[str, Any]:
+    record, qualifier = _resource(call)
+    policy = record.body["policies"].pop(qualifier, None)
+    if policy is None:
+        raise missing()
+    _expect(call.args, policy)
     await record.save(call.do)
     return {}
-
-
-async def untag(call: Call) -> dict[str, Any]:
-    record = _tagged(call)
-    if not call.args.get("TagKeys"):
-        message = "1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be null"
-        raise AwsError("ValidationException", message, 400)
-    for key in call.args["TagKeys"]:
-        record.body["tags"].pop(key, None)
-    await record.save(call.do)
-    return {}
-
-
-async def list_tags(call: Call) -> dict[str, Any]:
-    return {"Tags": _tagged(call).body["tags"]}
 
 
 def add_statement(statements: list[dict[str, Any]], statement: dict[str, Any]) -> None:
-    if any(known["Sid"] == statement["Sid"] for known in statements):
+    if any(known.get("Sid") == statement["Sid"] for known in statements):
         raise conflict(
             f"The statement id ({statement['Sid']}) provided already exists. Please provide a new statement id, or remove the "
             "existing statement."
@@ -104,18 +104,26 @@ def add_statement(statements: list[dict[str, Any]], statement: dict[str, Any]) -
 
 
 def remove_statement(statements: list[dict[str, Any]], identifier: str) -> None:
-    kept = [statement for statement in statements if statement["Sid"] != identifier]
+    kept = [statement for statement in statements if statement.get("Sid") != identifier]
     if len(kept) == len(statements):
         raise missing(f"Statement {identifier} is not found in resource policy.")
     statements[:] = kept
 
 
 def allows_urls(record: Record, qualifier: str) -> bool:
-    """Whether everybody may call the function's URL."""
-    policy = record.body["policies"].get(qualifier, {"statements": []})
-    return any(
-        statement["Principal"] in ("*", {"AWS": "*"}) and statement["Action"] in ("lambda:InvokeFunctionUrl", "lambda:*")
-        for statement in policy["statements"]
+    """Whether everybody may call the function's URL: nobody is known, so conditions on who calls cannot be met."""
+    statements = record.body["policies"].get(qualifier, {"statements": []})["statements"]
+    return {each["Effect"] for each in statements if _opens(each)} == {"Allow"}
+
+
+def _opens(statement: dict[str, Any]) -> bool:
+    """Whether the statement is about an unsigned call of a URL."""
+    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+    conditions = statement.get("Condition", {})
+    return (
+        statement["Principal"] in ("*", {"AWS": "*"}, {"AWS": ["*"]})
+        and not {"lambda:InvokeFunctionUrl", "lambda:*", "*"}.isdisjoint(actions)
+        and conditions in ({}, {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}})
     )
 
 
@@ -159,15 +167,20 @@ def _expect(args: dict[str, Any], policy: dict[str, Any]) -> None:
         raise AwsError("PreconditionFailedException", STALE.replace("GetFunction/GetAlias", "GetPolicy"))
 
 
-def _key(named: Name) -> str:
-    return named.qualifier
-
-
-def _tagged(call: Call) -> Record:
-    arn: str = call.args["Resource"]
+def _resource(call: Call) -> tuple[Record, str]:
+    """The function that a whole ARN names, and its qualifier. Raises AwsError."""
+    arn: str = call.args["ResourceArn"]
     if ":function:" not in arn:
         raise missing()
     named = function_name(arn)
-    if named.qualifier:
-        raise invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
-    return call.record(named)
+    record = call.record(Name(named.name, "", named.account, named.region))
+    if not record.exists(named.qualifier):
+        raise missing(f"Function not found: {arn}")
+    return record, named.qualifier
+
+
+def _shown(policy: dict[str, Any] | None) -> dict[str, Any]:
+    if policy is None:
+        raise missing()
+    text = {"Version": "2012-10-17", "Id": "default", "Statement": policy["statements"]}
+    return {"Policy": json.dumps(text, separators=(",", ":")), "RevisionId": policy["revision"]}

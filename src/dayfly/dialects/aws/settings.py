@@ -1,4 +1,4 @@
-"""Account settings, and what a function has besides: runtime management, recursion. What is not offered here says so."""
+"""Account settings, and what a function has besides: runtime management, recursion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from .call import Call
 from .concurrency import ACCOUNT_LIMIT
-from .faults import AwsError, invalid
+from .faults import invalid
 from .functions import UNZIPPED
 from .layers import KIND as LAYER
 from .record import KIND
@@ -63,8 +63,3 @@ async def put_recursion(call: Call) -> dict[str, Any]:
 
 async def get_recursion(call: Call) -> dict[str, Any]:
     return {"RecursiveLoop": call.record().body.get("recursion", "Terminate")}
-
-
-async def not_offered(call: Call) -> dict[str, Any]:
-    """Durable functions, managed instances, capacity providers."""
-    raise AwsError("InvalidParameterValueException", "This operation is not supported by Dayfly.")

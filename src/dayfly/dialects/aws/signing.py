@@ -1,4 +1,4 @@
-"""Code signing configurations: kept and bound to functions. Signatures are not verified: there is no signer here."""
+"""Code signing configurations: kept and bound to functions. There is no signer here: all code counts as not signed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ async def create(call: Call) -> dict[str, Any]:
         "AllowedPublishers": call.args["AllowedPublishers"],
         "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Warn"} | call.args.get("CodeSigningPolicies", {}),
         "LastModified": stamp(now()),
+        "_tags": call.args.get("Tags", {}),
     }
     if "Description" in call.args:
         made["Description"] = call.args["Description"]
@@ -95,6 +96,17 @@ def require(call: Call, arn: str) -> None:
             f"The code signing configuration cannot be found. Check that the provided configuration is not deleted: {arn}."
         )
         raise AwsError("CodeSigningConfigNotFoundException", message)
+
+
+def admit(call: Call, arn: str, function: str) -> None:
+    """Whether code may be deployed: nothing here has a signature, so nothing passes a configuration that enforces one."""
+    document = call.view.document(call.scope.namespace, KIND, arn.rpartition(":")[2])
+    if document is not None and document.body["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"] == "Enforce":
+        raise AwsError(
+            "CodeVerificationFailedException",
+            "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is not "
+            f"configured to accept. Check the provided signature for {function}.",
+        )
 
 
 def _find(call: Call) -> dict[str, Any]:

@@ -47,7 +47,10 @@ async def get_queue_url(call: Call) -> dict[str, Any]:
 
 
 async def list_queues(call: Call) -> dict[str, Any]:
-    found = await call.do(ListQueues(namespace=call.scope.namespace, prefix=call.args.get("QueueNamePrefix") or ""))
+    try:
+        found = await call.do(ListQueues(namespace=call.scope.namespace, prefix=call.args.get("QueueNamePrefix") or ""))
+    except NotFound:  # a region where nothing has been put yet
+        return {}
     return {"QueueUrls": [_url(call, queue.name) for queue in found.items]}
 
 
