@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import re
 import urllib.error
@@ -19,7 +20,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.support.aws import Aws, serving
+from tests.support.aws import ROLE, Aws, serving, zipped
 
 TOKEN = "dft_" + "s" * 43
 MB = 1 << 20
@@ -197,3 +198,21 @@ def test_what_is_not_what_it_was_said_to_be_is_not_kept(aws: Aws, s3: Any, bucke
     assert refused(s3.get_object, Bucket=bucket, Key="k") == ("NoSuchKey", 404)
     assert refused(client(aws, secret="wrong").list_buckets) == ("SignatureDoesNotMatch", 403)
     assert refused(s3.get_object, Bucket=".uploads", Key="k")[1] in (400, 404)
+
+
+def test_code_of_functions_and_layers_comes_from_a_bucket(aws: Aws, s3: Any, bucket: str) -> None:
+    functions = aws.client(key="dayfly", secret=TOKEN)
+    s3.put_object(Bucket=bucket, Key="code/f.zip", Body=zipped("import words\ndef handler(event, context): return words.ALL"))
+    s3.put_object(Bucket=bucket, Key="layer.zip", Body=zipped({"python/words.py": "ALL = ['from', 's3']"}))
+    layer = functions.publish_layer_version(LayerName="words", Content={"S3Bucket": bucket, "S3Key": "layer.zip"})
+    named = {"FunctionName": "stored", "Runtime": "python3.12", "Handler": "handler.handler", "Role": ROLE}
+    source = {"S3Bucket": bucket, "S3Key": "code/f.zip"}
+    functions.create_function(**named, Code=source, Layers=[layer["LayerVersionArn"]])
+    assert json.loads(functions.invoke(FunctionName="stored")["Payload"].read()) == ["from", "s3"]
+    for wrong, why in (
+        ({"S3Key": "no"}, "NoSuchKey. S3 Error Message: The specified key does not exist."),
+        ({"S3Bucket": "no-such"}, "NoSuchBucket. S3 Error Message: The specified bucket does not exist"),
+        ({"S3ObjectVersion": "7"}, "NoSuchVersion. S3 Error Message: The specified version does not exist."),
+    ):
+        with pytest.raises(functions.exceptions.InvalidParameterValueException, match=f"while GetObject. S3 Error Code: {why}"):
+            functions.update_function_code(FunctionName="stored", **(source | wrong))

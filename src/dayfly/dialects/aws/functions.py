@@ -9,11 +9,13 @@ import re
 from typing import Any
 
 from ...actions import DeleteDocument, DeleteFunction, PutPackage
-from ...errors import NotFound
+from ...errors import DayflyError, NotFound
 from . import asynchronous, layers, signing, versions
 from .call import Call, page
 from .faults import STALE, AwsError, conflict, invalid
 from .record import KIND, LATEST, Record, defaults, fresh, listed
+from .s3 import objects
+from .s3.request import worded as s3_worded
 from .scope import Name, new_uuid, now, place, stamp
 from .service import model
 
@@ -297,7 +299,19 @@ async def package(call: Call, code: dict[str, Any]) -> bytes:
             raise invalid("Uploaded file must be a non-empty zip")
         return data
     if "S3Bucket" in code:
-        raise invalid(
-            "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist"
-        )
+        return await _stored(call, code)
     raise invalid("Please provide a source for function code.")
+
+
+async def _stored(call: Call, code: dict[str, Any]) -> bytes:
+    """A package in a bucket. Raises AwsError as Lambda words what S3 refuses."""
+    bucket, key, version = code["S3Bucket"], code.get("S3Key", ""), code.get("S3ObjectVersion")
+    try:
+        if version not in (None, "null"):
+            raise AwsError("NoSuchVersion", "The specified version does not exist.")
+        return await objects.read(call.do, call.scope.namespace, bucket, key, UNZIPPED)
+    except DayflyError as error:
+        refused = s3_worded(error)
+        raise invalid(
+            f"Error occurred while GetObject. S3 Error Code: {refused.code}. S3 Error Message: {refused.message}"
+        ) from None
