@@ -32,7 +32,7 @@ test: install-dev
 
 lint: install-dev
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check src
+	$(BIN)/ruff format --check .
 
 types: install-dev
 	$(BIN)/mypy
@@ -45,7 +45,7 @@ fuzz: install-dev
 
 # the contract of sandboxes and all attacks, over sandboxes that other programs make
 backends: install-dev
-	DAYFLY_TEST_BACKENDS=bubblewrap,crun $(BIN)/python -m pytest tests/contract/test_sandbox.py tests/contract/test_wraps.py -q -k "bubblewrap or crun or wraps"
+	DAYFLY_TEST_BACKENDS=bubblewrap,crun $(BIN)/python -m pytest tests/contract/test_sandbox.py tests/contract/test_node_agent.py tests/contract/test_wraps.py -q -k "bubblewrap or crun or wraps"
 	DAYFLY_TEST_ISOLATION=bubblewrap $(BIN)/python -m pytest tests/attacks -q
 	DAYFLY_TEST_ISOLATION=crun $(BIN)/python -m pytest tests/attacks -q
 

@@ -42,7 +42,9 @@ OFFSETS = {  # of names beside points that crowd
     "never unload": (4, 8),
 }
 NAP = "import time\n\n\ndef handler(event, context):\n    time.sleep(event['s'])\n    return {}\n"
-HEAVY = "import asyncio, decimal, email.message, http.client, xml.dom.minidom\n\n\ndef handler(event, context):\n    return {}\n"
+HEAVY = (
+    "import asyncio, decimal, email.message, http.client, xml.dom.minidom\n\n\ndef handler(event, context):\n    return {}\n"
+)
 
 mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "dayfly", "font.size": 10, "font.family": ["DejaVu Sans", "sans-serif"]}

@@ -108,7 +108,9 @@ class Neighbour(threading.Thread):
 
 
 def resident_kib(pid: int) -> int:
-    return next(int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return next(
+        int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
 
 
 def sockets(pid: int) -> int:
@@ -150,7 +152,15 @@ def run(site: Site, wanted: int, attackers: list[subprocess.Popen[str]]) -> int:
     neighbour.start()
     began = time.perf_counter()
     for first, at in enumerate(range(0, wanted, EACH)):
-        command = [sys.executable, "-m", "tests.attacks.idle", "attack", str(site.port), str(min(EACH, wanted - at)), str(first)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.attacks.idle",
+            "attack",
+            str(site.port),
+            str(min(EACH, wanted - at)),
+            str(first),
+        ]
         attackers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     said: list[Any] = []
     for attacker in attackers:
@@ -163,7 +173,9 @@ def run(site: Site, wanted: int, attackers: list[subprocess.Popen[str]]) -> int:
     during = neighbour.end()
     tried = sum(one["tried"] for one in said)
     print(f"{tried} connections tried in {took:.1f} s ({tried / took:.0f}/s); the server holds {held}")
-    print(f"ended or refused: {sum(one['ended'] for one in said)} by the time of the last look, told so: {sum(one['refused'] for one in said)}")
+    print(
+        f"ended or refused: {sum(one['ended'] for one in said)} by the time of the last look, told so: {sum(one['refused'] for one in said)}"
+    )
     print(f"an idle connection costs the server {each:.1f} KiB (bound {BOUND:.0f})")
     for name, taken in (("quiet", before), ("attacked", during)):
         print(f"neighbour, {name}: {len(taken)} calls, median {statistics.median(taken) * 1000:.2f} ms, p99 {p(taken, 0.99):.2f} ms, worst {max(taken) * 1000:.0f} ms")  # fmt: skip

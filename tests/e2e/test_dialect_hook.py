@@ -56,7 +56,9 @@ async def test_async_calls_and_function_errors_in_its_own_words(site: Site) -> N
     record = await site.record(later.headers["x-id"])
     assert (record["status"], record["mode"], record["function"]) == ("ok", "async", "Greet")
     large = json.dumps("x" * 100)
-    assert (await site.http.post("/echo/call/Greet", content=large)).status_code == 200, "the limit is that of asynchronous calls"
+    assert (await site.http.post("/echo/call/Greet", content=large)).status_code == 200, (
+        "the limit is that of asynchronous calls"
+    )
     refused = await site.http.post("/echo/call/Greet", content=large, headers={"x-mode": "later"})
     assert refused.status_code == 433, refused.text  # 413 in this dialect
     raised = await site.http.post("/echo/call/Greet", content=b'"raise"')

@@ -154,7 +154,12 @@ def own_traces(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def lines(text: str, request: str, root: str) -> list[str]:
-    text = text.replace(root, "ROOT").replace(request, "REQUEST").replace("\r", "\n").replace(f"{CLIENT.parents[1]}/dist", "/var/runtime")
+    text = (
+        text.replace(root, "ROOT")
+        .replace(request, "REQUEST")
+        .replace("\r", "\n")
+        .replace(f"{CLIENT.parents[1]}/dist", "/var/runtime")
+    )
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME", text)
     made = []
     for line in text.split("\n"):

@@ -89,7 +89,10 @@ NODE_BEFORE = "TIME\tID\tINFO\tbefore"
 def test_a_call_out_of_time_has_a_log(aws: Aws, runtime: str, before: str) -> None:
     aws.call(runtime)  # from here on it is warm
     error, lines, request = failing(aws, runtime, "sleep")
-    assert error == {"errorType": "Sandbox.Timedout", "errorMessage": f"RequestId: {request} Error: Task timed out after 1.00 seconds"}
+    assert error == {
+        "errorType": "Sandbox.Timedout",
+        "errorMessage": f"RequestId: {request} Error: Task timed out after 1.00 seconds",
+    }
     assert lines == [START, before, "TIME ID Task timed out after 1.00 seconds", "", END, REPORT + "Status: timeout"]
 
 
@@ -151,7 +154,9 @@ def test_code_that_does_not_load_has_a_log(aws: Aws) -> None:
     events = aws.client("logs").filter_log_events(logGroupName="/aws/lambda/unloadable")["events"]
     assert len({event["logStreamName"] for event in events}) == 1
     told = [event["message"].rstrip("\n") for event in events]
-    assert told[0].startswith("INIT_START Runtime Version: python:3.12.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:")
+    assert told[0].startswith(
+        "INIT_START Runtime Version: python:3.12.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:"
+    )
     assert any(re.fullmatch(r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError", line)
                for line in told)  # fmt: skip
 
@@ -229,7 +234,10 @@ def test_code_that_loads_too_slowly_is_loaded_again_within_its_call(aws: Aws, mo
     log = plain(base64.b64decode(whole["LogResult"]).decode(), whole["ResponseMetadata"]["RequestId"])
     assert log[-1] == REPORT, "without Init Duration: it is within the call's own"
     assert aws.call("slow")[0] is True, "the same instance, warm"
-    told = [event["message"].rstrip("\n") for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slow")["events"]]
+    told = [
+        event["message"].rstrip("\n")
+        for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slow")["events"]
+    ]
     assert sum(line.startswith("INIT_START") for line in told) == 1
     assert any(re.fullmatch(r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: timeout", line) for line in told)
 
@@ -240,6 +248,9 @@ def test_code_that_takes_too_long_the_second_time_is_out_of_time(aws: Aws, monke
     error, lines, request = failing(aws, "slower", {})
     assert error["errorMessage"] == f"RequestId: {request} Error: Task timed out after 1.00 seconds"
     assert lines[-1] == REPORT + "Status: timeout"
-    told = [event["message"].rstrip("\n") for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slower")["events"]]
+    told = [
+        event["message"].rstrip("\n")
+        for event in aws.client("logs").filter_log_events(logGroupName="/aws/lambda/slower")["events"]
+    ]
     phases = [re.sub(r"[\d.]+ ms", "N ms", line) for line in told if line.startswith("INIT_REPORT")]
     assert phases == [f"INIT_REPORT Init Duration: N ms\tPhase: {phase}\tStatus: timeout" for phase in ("init", "invoke")]

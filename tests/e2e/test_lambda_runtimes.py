@@ -101,6 +101,7 @@ def test_node_handlers_answer_and_fail_as_under_lambda(aws: Aws) -> None:
     failed = aws.call("raises")[0]
     assert (failed["errorType"], failed["trace"][0]) == ("TypeError", "TypeError: while loading")
 
+
 def test_boto3_is_part_of_the_runtime(aws: Aws) -> None:
     source = """
 import boto3, botocore

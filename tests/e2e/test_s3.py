@@ -179,7 +179,9 @@ def test_large_files_go_in_parts(s3: Any, bucket: str) -> None:
 def test_signed_urls_need_no_client(aws: Aws, bucket: str, version: str) -> None:
     s3 = client(aws, signature_version=version)
     put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k 1"})
-    with urllib.request.urlopen(urllib.request.Request(put, data=b"by hand", method="PUT", headers={"content-type": ""})) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(put, data=b"by hand", method="PUT", headers={"content-type": ""})
+    ) as answer:
         assert answer.status == 200
     get = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k 1", "ResponseContentType": "text/csv"})
     with urllib.request.urlopen(get) as answer:

@@ -39,7 +39,9 @@ names = st.sampled_from(["specversion", "id", "source", "type", "time", "subject
 members = st.sampled_from(["1.0", "0.3", "1", "/a", "a b", "2026-01-01T00:00:00Z", "2026-99-99T99:99:99Z", "application/json",
                            "eyJhIjoxfQ==", "not base64!", "é\ud800", 2**31, -(2**31) - 1]) | json_like  # fmt: skip
 valid = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
-documents = st.dictionaries(names, members, max_size=6).flatmap(lambda it: st.sampled_from([it, {**valid, **it}, {**it, **valid}]))
+documents = st.dictionaries(names, members, max_size=6).flatmap(
+    lambda it: st.sampled_from([it, {**valid, **it}, {**it, **valid}])
+)
 written = st.one_of(
     documents.map(lambda it: json.dumps(it).encode()),
     st.lists(documents, max_size=4).map(lambda it: json.dumps(it).encode()),
@@ -148,7 +150,10 @@ authorizations = st.one_of(
 queries = pieces("X-Amz-Signature=", "X-Amz-Algorithm=AWS4-HMAC-SHA256", "&", f"X-Amz-Credential={credential.replace('/', '%2F')}", "%ff",
                  f"X-Amz-Date={TODAY}T000000Z", "X-Amz-Expires=604800", "X-Amz-SignedHeaders=host", "0" * 64, "%C3%A9", "=", "+", "٣")  # fmt: skip
 signed_requests = st.tuples(
-    authorizations, queries, pieces("/", "a", "%2F", "%zz", ".."), st.sampled_from([f"{TODAY}T000000Z", ""]) | st.text(max_size=17)
+    authorizations,
+    queries,
+    pieces("/", "a", "%2F", "%zz", ".."),
+    st.sampled_from([f"{TODAY}T000000Z", ""]) | st.text(max_size=17),
 )
 
 
@@ -214,7 +219,29 @@ def test_webhooks() -> None:
 
 # --- timers -----------------------------------------------------------------------------------------------------------
 
-field = pieces("*", "/", ",", "-", "?", "L", "W", "LW", "#", "0", "1", "5", "31", "59", "60", "MON", "FRI", "JAN", "2027", "99999999999", most=4)
+field = pieces(
+    "*",
+    "/",
+    ",",
+    "-",
+    "?",
+    "L",
+    "W",
+    "LW",
+    "#",
+    "0",
+    "1",
+    "5",
+    "31",
+    "59",
+    "60",
+    "MON",
+    "FRI",
+    "JAN",
+    "2027",
+    "99999999999",
+    most=4,
+)
 timers = st.one_of(
     st.lists(field, min_size=4, max_size=8).map(" ".join),
     st.lists(field, min_size=5, max_size=6).map(lambda it: f"cron({' '.join(it)})"),

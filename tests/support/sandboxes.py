@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dayfly.errors import DayflyError
 from dayfly.model.call import FunctionError
 from dayfly.model.function import Mount
@@ -27,6 +29,12 @@ SOURCE = "code/handlers"
 PYTHON = f"python3.{sys.version_info.minor}"
 HANDLERS = Path(__file__).parent / "handlers"
 LIMIT = 20.0  # seconds after which a wait is a failure
+
+# Those that another program makes start a Python for each instance: the whole suite over them takes minutes, so it is asked for
+# (`make backends`); tests/contract/test_wraps.py runs what tells them from the others.
+WRAPPED = tuple(name for name in os.environ.get("DAYFLY_TEST_BACKENDS", "").split(",") if name)
+NODES = ("namespace", "process", *WRAPPED)
+ALL = (*NODES, "memory")
 
 
 class Events:
@@ -175,3 +183,29 @@ async def place(name: str, **options: Any) -> AsyncIterator[Place]:
             yield found
         finally:
             await found.sandbox.close()
+
+
+async def ended(pid: int) -> None:
+    """Wait until a process is gone; its parent may be anybody."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(fd, done.set)
+    try:
+        await asyncio.wait_for(done.wait(), LIMIT)
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
+def groups(instance: str) -> list[Path]:
+    # Not `glob`: it raises where a folder goes while it looks, and others on this machine come and go.
+    return [Path(at, instance) for at, below, _ in os.walk("/sys/fs/cgroup") if instance in below]
+
+
+def skip_if_impossible(name: str) -> None:
+    if reason := why_not(name):
+        pytest.skip(reason)

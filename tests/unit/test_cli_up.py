@@ -45,7 +45,16 @@ def test_every_option_reaches_the_settings(run: Run, started: list[Settings], tm
     options = ["--host", "::1", "--port", "8123", "--isolation", "process", "--allow-host", "a", "--allow-host", "b"]
     bounds = ["--body-limit", "10", "--max-instances", "7", "--memory", "512", "--token", "s3cret"]
     tenancy = ["--multi-tenant", "--without", "landlock"]
-    edge = ["--edge-limit", "connections=50", "--edge-limit", "head_timeout_s=2.5", "--tls", "self-signed", "--oidc", "/etc/oidc.json"]
+    edge = [
+        "--edge-limit",
+        "connections=50",
+        "--edge-limit",
+        "head_timeout_s=2.5",
+        "--tls",
+        "self-signed",
+        "--oidc",
+        "/etc/oidc.json",
+    ]
     assert run("up", "--data", str(tmp_path), *options, *bounds, *tenancy, *edge).code == 0
     [settings] = started
     assert (settings.host, settings.port, settings.isolation) == ("::1", 8123, "process")
