@@ -8,15 +8,21 @@ import hashlib
 import hmac
 import json
 import pickle
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dayfly import actions as a
 from dayfly.auth.tokens import new_token
-from dayfly.model.identity import Identity, Role
+from dayfly.errors import Forbidden, QuotaExceeded, Unauthenticated
+from dayfly.model.identity import ANONYMOUS, LOCAL, STRANGER, Identity, Role
+from dayfly.model.quota import Quota
+from tests.docs.test_facts import rows
 from tests.support.site import Site, running
 
 pytestmark = pytest.mark.anyio
@@ -133,26 +139,63 @@ async def test_40_hostile_names_cost_no_time(hosted: Site) -> None:
         assert answer.status_code == 400
 
 
-def test_40_every_identity_is_asked_its_roles_for_every_action() -> None:
-    from dayfly.auth.policy import ROLES, allowed
+ROLES = ("viewer", "invoker", "deployer", "owner")
 
-    stranger = Identity(name="x", grants={"elsewhere": (Role.OWNER,)})
-    for kind in ROLES[Role.OWNER]:
-        if kind is a.ListNamespaces:
-            continue
-        assert not allowed(stranger, _in_namespace(kind)), kind
+
+def table_of_actions() -> dict[str, list[str]]:
+    """What docs/access.md says of each action, one word a role."""
+    table: dict[str, list[str]] = {}
+    for names, *words in rows("docs/access.md", "action"):
+        for name in re.findall(r"\w+", names):
+            assert name not in table, f"{name} stands in two rows"
+            table[name] = [word.replace("`", "") for word in words]
+    return table
+
+
+async def test_40_every_action_by_every_role_does_what_the_table_in_the_docs_says(hosted: Site) -> None:
+    """On the façade of a real server, which is where all faces end: one that is missing in the table fails, too."""
+    table = table_of_actions()
+    kinds = {kind.__name__: kind for kind in (*_below(a.Action), a.Invoke)}
+    assert kinds.keys() == table.keys(), "each action has its row"
+    may_by_word = {"yes": True, "own": True, "no": False, "of *": False}
+    for name, kind in kinds.items():
+        action = _in_namespace(kind)
+        for role, says in zip(ROLES, table[name], strict=True):
+            who = Identity(name=role, id="key_x", grants={"victim": (Role(role),)})
+            token = replace(action, roles=(Role(role),)) if kind is a.CreateToken else action
+            assert await may(hosted, token, who) is may_by_word[says], (name, role)
+        other = Identity(name="eve", id="key_y", grants={"eve": (Role.OWNER,)})
+        for nobody in (Identity(name="none", id="key_z"), ANONYMOUS, STRANGER, *(() if kind is a.ListNamespaces else (other,))):
+            assert not await may(hosted, action, nobody), (name, nobody.name)
+        assert kind is a.RotateSecretKey or await may(hosted, action, LOCAL), name  # that one would change the key for real
+
+
+async def may(site: Site, action: Any, who: Identity) -> bool:
+    """Whether the façade lets somebody perform it; what comes of it is another matter."""
+    try:
+        await site.server.platform.perform(action, who)
+    except Unauthenticated:
+        return False
+    except Forbidden as error:
+        return isinstance(error, QuotaExceeded)
+    except Exception:
+        return True  # it got through to who performs it, who knows nothing called `x`
+    return True
+
+
+def _below(kind: type) -> set[type]:
+    """All actions that there are, however deep."""
+    return {found for sub in kind.__subclasses__() for found in {sub} | _below(sub)}
 
 
 def _in_namespace(kind: Any) -> Any:
     """An action of that class on namespace `victim`, whatever else it says."""
-    import msgspec
-
     given: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         if field.name == "namespace":
             given["namespace"] = "victim"
         elif field.required:
-            given[field.name] = "x"
+            given[field.name] = Quota() if field.name == "quota" else "x"
     return kind(**given)
 
 
