@@ -70,9 +70,9 @@ class Whisk:
 
 
 @asynccontextmanager
-async def whisk(data: Path, **settings: Any) -> AsyncIterator[Whisk]:
+async def whisk(data: Path, key: str = GUEST_KEY, **settings: Any) -> AsyncIterator[Whisk]:
     async with running(data, dialects=("openwhisk",), listeners={"openwhisk": 0}, **settings) as site:
-        client = Whisk(site)
+        client = Whisk(site, key)
         try:
             yield client
         finally:

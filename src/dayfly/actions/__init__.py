@@ -102,6 +102,9 @@ class ReadPackage(Action, frozen=True, kw_only=True):
 
     name: str
     revision: int = 0  # 0: the newest
+    owner: str = (
+        ""  # namespace whose members read it because a dialect says that it is shared with them; empty: the function's own
+    )
 
 
 class PutFunction(Action, frozen=True, kw_only=True):

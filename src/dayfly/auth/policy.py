@@ -146,7 +146,7 @@ def allowed(identity: Identity, action: a.Action | a.Invoke) -> bool:
     kind = type(action)
     if kind is a.ListNamespaces:
         return any(kind in ROLES[role] for roles in identity.grants.values() for role in roles)
-    namespaces = [action.owner or action.namespace if isinstance(action, a.Invoke) else action.namespace]
+    namespaces = [action.owner or action.namespace if isinstance(action, a.Invoke | a.ReadPackage) else action.namespace]
     if isinstance(action, _WHOLE_SERVER):
         namespaces = [EVERYWHERE]
     if isinstance(action, a.CreateToken):  # nobody gives what they do not have

@@ -9,7 +9,6 @@ import io
 import re
 import zipfile
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -27,7 +26,10 @@ from .users import User, space, user
 
 LEAST_INIT = 3.0  # seconds that code may load, however little time its calls have
 RETRY = "async-retry"  # annotation: ours, not OpenWhisk's
+ARCHIVE = "archive"  # member of an `exec` that nobody is shown: whether its code came as an archive
 TOO_LONG = "Too many actions in the sequence."
+CYCLE = "Sequence may not refer to itself."
+NO_COMPONENT = "Sequence component does not exist."
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?\Z")
 # OpenWhisk's Node images bring one package, its own client. Here it is installed for the actions that use it, once for all of them.
 _USES_CLIENT = re.compile(r"""(?:require\s*\(|from)\s*(?:/\*.*?\*/\s*)?['"]openwhisk['"]""")
@@ -43,23 +45,23 @@ class Actions:
         who, namespace, name = self._named(head, params)
         if not who.may(namespace):
             raise en.forbidden(f"{namespace}/{name}")
-        for part in name.split("/"):
-            en.checked_name(part)
         overwrite = en.flag(en.query(head), "overwrite")
         en.no_binding(self._view, namespace, name)
         given = en.content(head, body)
         await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.ACTION, name)
         old = self._old(namespace, name, before)
+        made, code = self._merged(who, given, old)
         if old is not None and not overwrite:
             raise Rejected(409, EXISTS)
         elsewhere(self._view, namespace, name, en.ACTION)
+        if made["exec"]["kind"] == SEQUENCE and given.get("exec") is not None:
+            self._check_sequence(who, f"{namespace}/{name}", made["exec"]["components"])
         await ensure(namespace, do)
-        made, code = self._merged(who, namespace, name, given, old)
         await self._deploy(head, namespace, name, made, code, do)
         document = await put_document(do, namespace, en.ACTION, name, made, before)
         await self._retries(namespace, name, made, old, do)
-        return answer(head, await self._shown(document, do, code=True))
+        return answer(head, await self._shown(who, document, do))
 
     async def _deploy(
         self, head: Head, namespace: str, name: str, made: dict[str, Any], code: a.Code | bytes | None, do: Do
@@ -111,7 +113,7 @@ class Actions:
         elsewhere(self._view, namespace, name, en.ACTION)
         action = en.find_action(self._view, who, namespace, name)
         document = self._document(action)
-        shown = await self._shown(document, do, code=with_code)
+        shown = await self._shown(who, document, do, code=with_code)
         if action.inherited:
             shown["parameters"] = list((action.inherited | en.by_key(action.body["parameters"])).values())
         return answer(head, shown)
@@ -125,7 +127,7 @@ class Actions:
         en.no_binding(self._view, namespace, name)
         elsewhere(self._view, namespace, name, en.ACTION)
         action = en.find_action(self._view, who, namespace, name)
-        shown = await self._shown(self._document(action), do, code=True)
+        shown = await self._shown(who, self._document(action), do)
         await remove(do, self._view, namespace, name)
         return answer(head, shown)
 
@@ -161,7 +163,7 @@ class Actions:
 
     def _named(self, head: Head, params: Params) -> tuple[User, str, str]:
         who = user(head)
-        return who, en.resolve_namespace(params["ns"], who), unquote(params["name"]).strip("/")
+        return who, en.resolve_namespace(params["ns"], who), en.checked_path(params["name"])
 
     def _document(self, action: en.Action) -> Document:
         document = action.docs[-1]
@@ -178,7 +180,7 @@ class Actions:
     # --- what a PUT makes ------------------------------------------------------------------------------------------------
 
     def _merged(
-        self, who: User, namespace: str, name: str, given: dict[str, Any], old: dict[str, Any] | None
+        self, who: User, given: dict[str, Any], old: dict[str, Any] | None
     ) -> tuple[dict[str, Any], a.Code | bytes | None]:
         """The action as it will be, and its new code: files, an archive, or None if it stays."""
         if given.get("exec") is None and old is None:
@@ -189,13 +191,10 @@ class Actions:
         else:
             assert old is not None
             exec_ = old["exec"]
-        if exec_["kind"] == SEQUENCE and given.get("exec") is not None:
-            self._check_sequence(f"{namespace}/{name}", exec_["components"])
-        annotations = old["annotations"] if old else []
-        if given.get("annotations") is not None:
-            annotations = en.key_values(given["annotations"], "annotations")
         dropped = given.get("delAnnotations") or []
-        annotations = [pair for pair in annotations if pair["key"] not in (*dropped, "exec")]
+        kept = [pair for pair in (old["annotations"] if old else []) if pair["key"] not in dropped]
+        added = en.key_values(given.get("annotations") or [], "annotations")
+        annotations = [pair for pair in en.by_key([*kept, *added]).values() if pair["key"] != "exec"]
         if old is None and not any(pair["key"] == "provide-api-key" for pair in annotations):
             annotations.append({"key": "provide-api-key", "value": False})
         annotations.append({"key": "exec", "value": exec_["kind"]})
@@ -236,8 +235,7 @@ class Actions:
             made: dict[str, Any] = {"kind": name, "image": given["image"], "binary": False} | ({"main": main} if main else {})
             if not isinstance(code, str):
                 code = ""
-            made["binary"] = is_binary(code)
-            return made, _decoded(code) if made["binary"] else a.Code(files={"exec": code})
+            return _binary(made, code) if is_binary(code) else (made, a.Code(files={"exec": code}))
         kind = kind_of(name)
         if kind is None:
             known = ", ".join((*KINDS, SEQUENCE, BLACKBOX))
@@ -248,10 +246,9 @@ class Actions:
             )
         if len(code) > LIMITS.code:
             raise Rejected(413, f"exec larger than allowed: {len(code)} > {LIMITS.code} bytes.")
-        binary = is_binary(code)
-        exec_: dict[str, Any] = {"kind": kind.name, "binary": binary} | ({"main": main} if main else {})
-        if binary:
-            return exec_, _decoded(code)
+        exec_: dict[str, Any] = {"kind": kind.name, "binary": False} | ({"main": main} if main else {})
+        if is_binary(code):
+            return _binary(exec_, code)
         if kind.program:
             raise Rejected(
                 400, f"{MALFORMED}'code' of '{kind.name}' actions is the zip of an executable 'exec': nothing is compiled here"
@@ -261,26 +258,28 @@ class Actions:
         manifest = {"package.json": _WITH_CLIENT} if _USES_CLIENT.search(code) else {}
         return exec_, a.Code(files={"index.js": code} | manifest)
 
-    def _check_sequence(self, itself: str, components: list[str]) -> None:
+    def _check_sequence(self, who: User, itself: str, components: list[str]) -> None:
         if len(components) > LIMITS.sequence:
             raise Rejected(400, TOO_LONG)
         if not components:
             raise Rejected(400, "No component specified for the sequence.")
-        self._count(itself, components)
+        self._count(who, itself, components)
 
-    def _count(self, itself: str, components: list[str]) -> int:
-        """How many atomic actions that is. Raises Rejected if it is too many, a cycle, or one does not exist."""
+    def _count(self, who: User | None, itself: str, components: list[str]) -> int:
+        """How many atomic actions that is. Raises Rejected if it is too many, a cycle, not there, or not for `who` (None: anybody)."""
         total = 0
         for component in components:
+            if component == "/" + itself:
+                raise Rejected(400, CYCLE)
             namespace, _, name = component.removeprefix("/").partition("/")
             try:
-                action = en.find_action(self._view, None, namespace, name)
+                action = en.find_action(self._view, who, namespace, name)
             except NotFound:
-                raise Rejected(400, "Sequence component does not exist.") from None
+                raise Rejected(400, NO_COMPONENT) from None
             if f"{action.namespace}/{action.function}" == itself:
-                raise Rejected(400, "Sequence may not refer to itself.")
+                raise Rejected(400, CYCLE)
             inner = action.body["exec"]
-            total += self._count(itself, inner["components"]) if inner["kind"] == SEQUENCE else 1
+            total += self._count(None, itself, inner["components"]) if inner["kind"] == SEQUENCE else 1
             if total > LIMITS.sequence:
                 raise Rejected(400, TOO_LONG)
         return total
@@ -323,12 +322,14 @@ class Actions:
             **shared,
         )
 
-    async def _shown(self, document: Document, do: Do, *, code: bool) -> dict[str, Any]:
+    async def _shown(self, who: User, document: Document, do: Do, *, code: bool = True) -> dict[str, Any]:
+        """What `who` may see: that is for the caller to know."""
         shown = _shown(document)
         exec_ = dict(document.body["exec"])
+        archived = exec_.pop(ARCHIVE, True)
         if code and exec_["kind"] != SEQUENCE and self._view.function(document.namespace, document.name) is not None:
-            files = await do(a.ReadPackage(namespace=document.namespace, name=document.name))
-            exec_["code"] = _code(files, exec_["binary"])
+            files = await do(a.ReadPackage(namespace=document.namespace, name=document.name, owner=who.space))
+            exec_["code"] = _code(files, exec_["binary"], archived)
             if exec_["kind"] == BLACKBOX and not exec_["code"]:
                 del exec_["code"]
         return shown | {"exec": exec_}
@@ -341,11 +342,13 @@ def native(image: str) -> str:
     return "loop" if "actionloop" in image or "action-loop" in image else "refuse"
 
 
-def _decoded(code: str) -> bytes:
+def _binary(exec_: dict[str, Any], code: str) -> tuple[dict[str, Any], bytes]:
+    """`exec` of code in base64, and its bytes: an archive, or a program by itself."""
     try:
-        return base64.b64decode(code.strip(), validate=True)
+        data = base64.b64decode(code.strip(), validate=True)
     except binascii.Error as error:
         raise Rejected(400, f"{MALFORMED}{error}") from None
+    return exec_ | {"binary": True, ARCHIVE: data.startswith((b"PK", b"\x1f\x8b"))}, data
 
 
 def is_binary(code: str) -> bool:
@@ -354,9 +357,12 @@ def is_binary(code: str) -> bool:
     return bool(text) and len(text) % 4 == 0 and _BASE64.match(text) is not None
 
 
-def _code(files: dict[str, bytes], binary: bool) -> str:
+def _code(files: dict[str, bytes], binary: bool, archived: bool) -> str:
+    source = next((data for path, data in files.items() if path != "package.json"), b"")
     if not binary:
-        return next(data for path, data in files.items() if path != "package.json").decode("utf-8", "replace")
+        return source.decode("utf-8", "replace")
+    if not archived:
+        return base64.b64encode(source).decode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in files.items():

@@ -124,7 +124,7 @@ class Activations:
         trigger = self._view.document(record.namespace, en.TRIGGER, name)
         return {
             "activationId": record.id,
-            "annotations": [{"key": "path", "value": f"{namespace}/{name}"}],
+            "annotations": [],
             "name": name,
             "namespace": namespace,
             "publish": False,

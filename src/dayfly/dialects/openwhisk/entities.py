@@ -46,10 +46,10 @@ def takes_json(head: Head) -> bool:
 
 def content(head: Head, body: bytes) -> dict[str, Any]:
     """The JSON object of a request; {} if it has no body. Raises Rejected."""
+    if not takes_json(head) and (body or head.method == "PUT"):
+        raise Rejected(415, NOT_JSON)
     if not body:
         return {}
-    if not takes_json(head):
-        raise Rejected(415, NOT_JSON)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -102,6 +102,14 @@ def number(asked: dict[str, str], name: str, collection: str) -> int:
 def checked_name(name: str) -> str:
     """Raises Rejected if that is not a name for an entity."""
     return _checked(name, "Name segement", BAD_NAME)  # sic: OpenWhisk's own spelling
+
+
+def checked_path(text: str) -> str:
+    """`action` or `package/action`, as it stands percent-encoded in a path. Raises Rejected if either is no name."""
+    path = unquote(text).strip("/")
+    for part in path.split("/"):
+        checked_name(part)
+    return path
 
 
 def is_name(text: str) -> bool:
@@ -311,6 +319,11 @@ def foreign(view: View, where: str, function: str, latest: int) -> dict[str, Any
         "limits": limits(None, {"timeout": round(config.timeout_s * 1000), "memory": config.memory_mb} if config else {}),
         "exec": {"kind": kind_of_runtime(config.runtime) if config else "blackbox", "binary": True},
     }
+
+
+def too_big(size: int) -> Rejected:
+    """Of a payload of so many bytes."""
+    return Rejected(413, f"Request larger than allowed: {size} > {LIMITS.payload} bytes.")
 
 
 def forbidden(what: str) -> Rejected:

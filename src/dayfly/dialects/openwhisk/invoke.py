@@ -64,6 +64,8 @@ class Calls:
     def decode(self, head: Head, params: Params, body: bytes) -> Invoke:
         asked = head.kept
         if asked is None or not asked.bound.action.is_current(self._view):
+            if len(body) > LIMITS.payload:  # whatever it is for
+                raise en.too_big(len(body))
             asked = head.kept = self._asked(head, params)
         if body and not asked.takes_json:
             raise Rejected(415, NOT_JSON)
@@ -77,7 +79,7 @@ class Calls:
     def _asked(self, head: Head, params: Params) -> Asked:
         who = user(head)
         namespace = en.resolve_namespace(params["ns"], who)
-        bound = self.find(who, namespace, unquote(params["name"]))
+        bound = self.find(who, namespace, en.checked_path(params["name"]))
         asked = en.query(head)
         blocking = en.flag(asked, "blocking")
         invoke = self.invoke(bound, who, b"", mode=Mode.SYNC if blocking else Mode.ASYNC, wait_ms=_wait(asked))
@@ -112,7 +114,7 @@ class Calls:
     def payload(self, bound: Bound, body: bytes, *, inside: bool = False) -> bytes:
         """The arguments of a call, merged. Raises Rejected. `inside`: of the platform's own, which final parameters do not stop."""
         if len(body) > LIMITS.payload:
-            raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
+            raise en.too_big(len(body))
         if body in _EMPTY:
             return bound.encoded
         if not bound.parameters and body[:1] == b"{":

@@ -47,10 +47,10 @@ class Triggers:
         _, namespace, name = named(head, params)
         given = en.content(head, body)
         before = self._view.document(space(namespace), en.TRIGGER, name)
+        made = merged(given, before.body if before else None)
         if before is not None and not en.flag(en.query(head), "overwrite"):
             raise Rejected(409, EXISTS)
         elsewhere(self._view, namespace, name, en.TRIGGER)
-        made = merged(given, before.body if before else None)
         if before is None and not _is_feed(en.value_of(made["annotations"], "feed")):
             raise Rejected(400, "Feed name is not valid")
         await ensure(namespace, do)
@@ -82,9 +82,9 @@ class Triggers:
 
     async def fire(self, head: Head, params: Params, body: bytes, do: Do) -> Reply:
         _, namespace, name = named(head, params)
-        payload = en.content(head, body)
         if len(body) > LIMITS.payload:
-            raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
+            raise en.too_big(len(body))
+        payload = en.content(head, body)
         trigger = self._trigger(namespace, name)
         event = Event(
             id=new_id(),
@@ -151,6 +151,7 @@ class Rules:
         given = en.content(head, body)
         await on_demand(self._view, do, body.decode("utf-8", "replace"))
         before = self._view.document(space(namespace), en.RULE, name)
+        made = merged(given, before.body if before else None)
         if before is not None and not en.flag(en.query(head), "overwrite"):
             raise Rejected(409, EXISTS)
         elsewhere(self._view, namespace, name, en.RULE)
@@ -174,7 +175,7 @@ class Rules:
         except NotFound:
             raise Rejected(400, f"action {_full(links['action'])} does not exist") from None
         status = before.body["status"] if before is not None else ACTIVE
-        made = merged(given, before.body if before else None) | links | {"status": status}
+        made |= links | {"status": status}
         document = await put_document(do, namespace, en.RULE, name, made, before)
         await _lead(do, document)
         return answer(head, _shown(document))

@@ -51,7 +51,7 @@ class Web:
             who = self._entitled(head, bound)
         raw = action.is_set("raw-http")
         if len(body) > LIMITS.payload:
-            raise Rejected(413, f"Request larger than allowed: {len(body)} > {LIMITS.payload} bytes.")
+            raise en.too_big(len(body))
         given = _body(head, body, raw)
         args: dict[str, Any] = {
             "__ow_method": head.method.lower(),
