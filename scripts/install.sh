@@ -31,7 +31,10 @@ need "$python -c 'import venv, ensurepip'" python3-venv
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   need "ldconfig -p | grep libnftables.so.1" libnftables1 || echo "Functions will have no network: libnftables1 cannot be installed." >&2
 fi
-if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then # tests of these back ends skip where they cannot be had
+if [ "$kind" = dev ] && [ "$(id -u)" = 0 ]; then # what needs these is skipped where they cannot be had
+  (need "command -v node && command -v npm" nodejs npm) || true
+  (need "command -v wrk" wrk) || true
+  (need "command -v gcc" gcc libc6-dev) || true
   (need "command -v bwrap" bubblewrap) || true
   (need "command -v crun" crun) || true
   # Servers that tests of event sources start themselves; Debian's packages must not start theirs.

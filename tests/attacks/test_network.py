@@ -6,7 +6,6 @@ The hostile functions say what they saw, but what counts is what the world heard
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -35,6 +34,7 @@ from tests.support.internet import (
     waited,
     world,
 )
+from tests.support.machine import needs_node
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
@@ -323,7 +323,7 @@ exports.handler = async (event) => Promise.all(event.to.map(connect));
 """
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="node is missing")
+@needs_node
 def test_an_instance_that_was_started_ahead_of_need_gets_the_limits_of_its_function(site: World) -> None:
     """Node waits in a sandbox before anybody knows for whom: what it may reach is set when that is known."""
     node = {"runtime": "nodejs", "memory_mb": 128}

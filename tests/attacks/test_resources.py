@@ -16,6 +16,7 @@ import pytest
 from dayfly.sandbox.node.cgroup_tree import machine_share
 from tests.attacks.attack import OURS, attack, end, findings, gone, needs_jail
 from tests.support.neighbour import neighbour
+from tests.support.sandboxes import groups
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.anyio, needs_jail]
@@ -307,6 +308,7 @@ async def test_01_many_instances_together_are_bounded_too(site: Site) -> None:
         answers = await asyncio.gather(*(site.call("fork-bombs") for _ in range(6)))
         assert subprocess.run(["/bin/true"], check=False).returncode == 0
     assert [answer.status_code for answer in answers] == [200] * 6
-    share = machine_share()
-    assert {int(file.read_text()) for file in Path("/sys/fs/cgroup").rglob("dayfly-*/pids.max")} <= {share}
+    ours = {at.parent for instance in site.server.pool.infos() for at in groups(instance.id)}
+    bounds = {int((at / "pids.max").read_text()) for at in ours if (at / "pids.max").exists()}
+    assert bounds == {machine_share()}
     await end(site, "fork-bombs")

@@ -15,6 +15,7 @@ from dayfly.model.function import Mount
 from dayfly.sandbox import frames
 from dayfly.sandbox.node.interpreters import runtimes
 from dayfly.sandbox.node.processes import family
+from tests.support.machine import needs_node
 from tests.support.sandboxes import (
     LIMIT,
     SOURCE,
@@ -197,7 +198,7 @@ async def test_every_python_of_this_machine_serves(node: Place, runtime: str) ->
     assert await ask(box) == [int(part) for part in runtime.removeprefix("python").split(".")]
 
 
-@pytest.mark.skipif("nodejs" not in runtimes(), reason="there is no Node on this machine")
+@needs_node
 async def test_node_serves_with_a_large_environment(node: Place) -> None:
     (node.data / "packages" / SOURCE / "hello.js").write_text(
         "exports.handler = (event) => { console.log('hi'); return [event, process.env.LONG.length, process.env.SHORT]; };"
@@ -209,7 +210,7 @@ async def test_node_serves_with_a_large_environment(node: Place) -> None:
     await node.log(lambda lines: [line.text for line in lines].count("hi") == 3)
 
 
-@pytest.mark.skipif("nodejs" not in runtimes(), reason="there is no Node on this machine")
+@needs_node
 async def test_a_node_that_was_started_ahead_of_need_is_like_any_other(node: Place) -> None:
     if node.name in WRAPPED:
         pytest.skip("a sandbox that another program makes is finished when it starts: nothing waits in one")

@@ -24,6 +24,7 @@ from dayfly.errors import BuildFailed
 from dayfly.model.function import Artifact, Config
 from dayfly.sandbox.node.client import NodeSandbox
 from dayfly.sandbox.node.interpreters import Interpreter, find
+from tests.support.machine import needs_node
 
 pytestmark = pytest.mark.anyio
 
@@ -214,7 +215,7 @@ async def test_a_hostile_build_script_gets_nowhere(
     assert not list((store.root / "scratch").iterdir())
 
 
-@pytest.mark.skipif("node" not in find(), reason="this machine has no Node")
+@needs_node
 async def test_npm_installs_and_runs_install_scripts_inside(builder: Builder, store: PackageStore) -> None:
     manifest = {"name": "f", "version": "1.0.0", "dependencies": {"dep": "file:./dep"}}
     dep = {

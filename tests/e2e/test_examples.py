@@ -21,6 +21,7 @@ from PIL import Image
 from dayfly.build.detect import detect
 from dayfly.build.pack import pack
 from dayfly.sandbox.node.interpreters import find, runtimes
+from tests.support.machine import needs_node
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -58,6 +59,8 @@ async def test_what_its_readme_says_happens(site: Site, example: str, tmp_path: 
     for tool in ("curl", "openssl", "go"):
         if re.search(rf"\b{tool} ", script) and shutil.which(tool) is None:
             pytest.skip(f"this machine has no {tool}")
+    if any((EXAMPLES / example).glob("*.js")) and "node" not in find():
+        pytest.skip("there is no Node on this machine")
     shutil.copytree(EXAMPLES, tmp_path / "examples")
     shutil.copy(EXAMPLES.parent / "LICENSE", tmp_path)
     environment = os.environ | {
@@ -163,7 +166,7 @@ async def test_report_as_pdf_and_csv(site: Site) -> None:
     assert (await site.call("report", {"rows": []})).status_code == 400
 
 
-@pytest.mark.skipif("node" not in find(), reason="this machine has no Node")
+@needs_node
 async def test_webhook_verifies_the_signature(site: Site) -> None:
     secret = "It's a Secret to Everybody"
     await site.http.put("/v1/namespaces/default/secrets/webhook-secret", json={"value": secret})

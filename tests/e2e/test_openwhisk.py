@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from tests.support.machine import needs_node
 from tests.support.whisk import PYTHON, Whisk, whisk
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +91,7 @@ async def test_nobody_gets_in_without_a_key(ow: Whisk) -> None:
     )
 
 
+@needs_node
 async def test_three_kinds_of_failure_are_kept_apart(ow: Whisk) -> None:
     cases = [
         ("python:3", "def main(args):\n    return {'error': 'mine'}\n", "application error", "mine"),
@@ -116,6 +118,7 @@ async def test_three_kinds_of_failure_are_kept_apart(ow: Whisk) -> None:
         assert kept["response"]["status"] == status, code
 
 
+@needs_node
 async def test_archives_main_and_environment(ow: Whisk) -> None:
     source = "import os, sub\ndef run(args):\n    return {'env': {k: v for k, v in os.environ.items() if k.startswith('__OW')}, 'sub': sub.X}\n"
     made = await ow.action("zip", zipped({"__main__.py": source, "sub.py": "X = 3\n"}), exec={"main": "run"})

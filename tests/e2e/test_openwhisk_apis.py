@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from dayfly.dialects.openwhisk.profile import GUEST_KEY
+from tests.support.machine import needs_node
 from tests.support.whisk import Whisk, whisk
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +150,7 @@ packages:
 """
 
 
+@needs_node
 async def test_a_manifest_is_imported(ow: Whisk, tmp_path: Path) -> None:
     (tmp_path / "manifest.yaml").write_text(MANIFEST)
     (tmp_path / "price.py").write_text("def main(args):\n    return {'body': f\"{args['amount']} {args['currency']}\"}\n")

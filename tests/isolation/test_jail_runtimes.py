@@ -12,6 +12,7 @@ import pytest
 from jail_run import JAILER, RUNTIME, jailed, needs_root, says
 
 from dayfly.sandbox.node.interpreters import find
+from tests.support.machine import needs_node
 
 PYTHONS = {name: found for name, found in find().items() if name.startswith("python")}
 
@@ -46,7 +47,7 @@ def test_every_python_works_inside(name: str) -> None:
 
 
 @needs_root
-@pytest.mark.skipif("node" not in find(), reason="no Node on this machine")
+@needs_node
 def test_node_works_inside() -> None:
     node = find()["node"]
     script = """

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 
-from dayfly.cli.client import Client
+from dayfly.cli.client import Client, segment
 from dayfly.cli.errors import ExitCode, Failure, Problem, Unreachable
 from tests.support.cli import FUNCTIONS, Stub, function, no_settings, stub
 
@@ -211,3 +211,9 @@ def test_every_kind_of_problem_has_its_exit_code() -> None:
     unmapped |= {"quota-exceeded"}
     assert kinds - set(BY_KIND) == unmapped
     assert issubclass(Problem, Failure)
+
+
+def test_an_empty_name_is_told_before_anything_is_sent() -> None:
+    assert segment("a/b") == "a%2Fb"
+    with pytest.raises(Failure, match="A name is empty"):
+        segment("")

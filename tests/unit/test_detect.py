@@ -88,6 +88,11 @@ def test_a_guess_that_could_be_wrong_is_refused_and_says_how_to_choose(
     assert caught.value.hint
 
 
+def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match=r"no module 'shop\.nope', where the handler should be; it has: a\.py"):
+        guess(tmp_path, {"a.py": PY}, handler="shop.nope.main")
+
+
 @pytest.mark.parametrize("handler", [".x", "/etc/passwd.x", "a..b", "../../a.b", "\0.a"])
 def test_a_handler_is_never_a_path_out(handler: str, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=r"MODULE\.FUNCTION"):

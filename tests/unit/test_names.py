@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from msgspec import Meta
 from dayfly.api.query import VOCABULARY
 from dayfly.model.function import Config, Target
 from dayfly.model.names import ALIAS_PATTERN, ENV_PATTERN, NAME_PATTERN, SECRET_PATTERN, valid_alias, valid_name
+from tests.support.machine import needs_node
 
 CASES = [
     (NAME_PATTERN, ("a", "a-b_c", "0", "a" * 63), ("", "A", "-a", "a-", "a" * 64)),
@@ -42,7 +42,7 @@ def test_python_reads_them_the_same_way(pattern: str, text: str, fits: bool) -> 
     assert (re.search(pattern, text) is not None) is fits
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="this machine has no Node")
+@needs_node
 def test_javascript_reads_them_the_same_way() -> None:
     program = "console.log(JSON.stringify(JSON.parse(process.argv[1]).map(([p, t]) => new RegExp(p, 'u').test(t))))"
     asked = json.dumps([(pattern, text) for pattern, text, _ in EVERY])

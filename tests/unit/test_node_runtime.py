@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,8 +15,13 @@ import pytest
 from instance import NODE, Instance, Link, running, write_files
 
 from dayfly.sandbox import frames
+from dayfly.sandbox.node.interpreters import find
+from tests.support.machine import needs_node
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine")
+pytestmark = needs_node
+
+_VERSION = [int(part) for part in find()["node"].version.split(".")] if "node" in find() else [0]
+tells_modules_by_syntax = pytest.mark.skipif(_VERSION < [20, 19], reason="Node does so since 20.19 only")
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -42,7 +46,7 @@ CJS = "exports.handler = () => 'cjs';\n"
         ({"handler.cjs": CJS}, "handler.handler", b"cjs"),
         ({"handler.mjs": ESM}, "handler.handler", b"esm"),
         ({"handler.js": ESM, "package.json": '{"type": "module"}'}, "handler.handler", b"esm"),
-        ({"handler.js": ESM}, "handler.handler", b"esm"),
+        pytest.param({"handler.js": ESM}, "handler.handler", b"esm", marks=tells_modules_by_syntax),
         ({"src/api.v1/main.js": CJS}, "src/api.v1/main.handler", b"cjs"),
         ({"src/main.js": CJS}, "src.main.handler", b"cjs"),
         ({"src/index.js": CJS}, "src.handler", b"cjs"),

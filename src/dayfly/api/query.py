@@ -69,8 +69,9 @@ class Parameter(Struct, frozen=True, kw_only=True):
                 raise ValueError("it ends with a line feed")
             return self.parse(msgspec.convert(self.decode(text), self.type), now)
         except ValueError as error:  # msgspec.ValidationError is one
+            why = "" if "matching regex" in str(error) else f": {str(error)[:200]}"  # a person reads the rule in words
             raise (NameInvalid if self.names else BadInput)(
-                f"The parameter `{name}` cannot be {text[:100]!r}: {str(error)[:200]}.",
+                f"The parameter `{name}` cannot be {text[:100]!r}{why}.",
                 hint=f"`{name}` is {self.about}.",
                 field=name,
             ) from None

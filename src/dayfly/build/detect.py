@@ -64,6 +64,12 @@ def _runtime(folder: Path, handler: str, runtimes: Sequence[str]) -> str:
         return "nodejs"
     if python:
         return _newest_python(folder, runtimes)
+    if module:
+        path = module.replace(".", "/")
+        raise BuildFailed(
+            f"the package has no module {module!r}, where the handler should be; it has: {listed([p.name for p in folder.iterdir()])}",
+            hint=f"put the code into {path}.py or {path}.js, or give another --handler MODULE.FUNCTION",
+        )
     raise BuildFailed(
         f"the package is none of the kinds known here; it has: {listed([p.name for p in folder.iterdir()])}",
         hint="put a .py file, a .js file with package.json, or an executable `bootstrap` at its top; or give --runtime and --handler",

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
-from .errors import Problem, Unreachable
+from .errors import Failure, Problem, Unreachable
 
 CONNECT_TIMEOUT = 5.0  # seconds
 API_TIMEOUT = 60.0  # seconds without a byte of an answer
@@ -225,7 +225,9 @@ class Client:
 
 
 def segment(text: str) -> str:
-    """A name as one segment of a path."""
+    """A name as one segment of a path. Raises Failure for an empty one."""
+    if not text:
+        raise Failure("A name is empty.", hint="Is the variable set that should hold it?")
     return quote(text, safe="@")
 
 
