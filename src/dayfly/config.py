@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .gateway.limits import EdgeLimits
+from .model.function import Keep as Keep
 from .model.usage import PriceSheet
-from .observe.inputs import KEEP_BYTES
-from .observe.inputs import Keep as Keep
+from .observe.inputs import KEEP_BYTES, LONGEST
 from .pool.pool import Limits
 
 
@@ -35,11 +35,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     dialects: tuple[str, ...] = ()  # names of those in `dialects.mounts.BUILT_IN` that answer
     listeners: dict[str, int] = {}  # ports of the listeners that dialects are mounted on, by name; 0: a free one
     spare_listeners: dict[str, int] = {}  # the same, but the server does without where the port is taken
-    dev: bool = False  # a development server: time can be put forward, and what calls are given is recorded
-    keep_inputs: Keep | None = (
-        None  # of synchronous calls, for replays; None: of those that failed, of all on a development server
-    )
+    dev: bool = False  # a development server: time can be put forward
+    keep_inputs: Keep = Keep.ALL  # of which synchronous calls, for replays
     keep_inputs_mb: int = KEEP_BYTES >> 20  # about
+    keep_inputs_longest: int = LONGEST  # bytes of one
     allow_targets: tuple[str, ...] = ()  # private networks that triggers may post to
     shutdown_grace_s: float = 10.0  # calls under way may end
     orphan_grace_s: float = 30.0  # instances outlive a killed server for so long
@@ -53,11 +52,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             return self.limits
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
         return replace(self.limits, memory_mb=machine * 4 // 5)
-
-    @property
-    def inputs(self) -> Keep:
-        """Which inputs of synchronous calls are kept."""
-        return self.keep_inputs or (Keep.ALL if self.dev else Keep.FAILED)
 
     @property
     def scheme(self) -> str:

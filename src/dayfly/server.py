@@ -141,9 +141,14 @@ class Server:
             *built_in(settings.dialects, view),
         )
         self.registry.profiles.update((mount.dialect.profile.name, mount.dialect.profile) for mount in self._mounts)
-        self.recorder = Recorder(self.store, self.clock)
+        self.inputs = Inputs(
+            self.store,
+            keep=settings.keep_inputs,
+            keep_bytes=settings.keep_inputs_mb << 20,
+            longest=settings.keep_inputs_longest,
+        )
+        self.recorder = Recorder(self.store, self.clock, inputs=self.inputs)
         self.logs = LogStore(self.store, self.clock)
-        self.inputs = Inputs(self.store, self.clock, keep=settings.inputs, keep_bytes=settings.keep_inputs_mb << 20)
         self.events_clock = ForwardClock(self.clock) if settings.dev else self.clock
         self.queue = AsyncQueue(self.store, self.events_clock)
         self.packages = PackageStore(data / "packages")
@@ -184,6 +189,7 @@ class Server:
             record=self.recorder.record,
             parts=parts.get,
             clock=self.clock,
+            keep=self.inputs.keep,
         )
         self.eventing = Eventing(
             self.queue,
@@ -211,6 +217,7 @@ class Server:
         self.eventing.catalog.watchers.append(self.sources.heard)
         self.eventing.source_health = self.sources.health
         self.eventing.brokers.keep = self.recorder.record
+        self.eventing.letters.given = self.recorder.given
         self.history = History(
             self.dispatcher, self.recorder, self.logs, self.queue, self.pool, settings.prices, self.sandbox.flush_logs
         )
@@ -304,7 +311,6 @@ class Server:
             await self.keyring.oidc.open()
         await self.recorder.open()
         await self.logs.open()
-        await self.inputs.open()
         await asyncio.to_thread(self.packages.open)
         await self.buckets.open()
         await self.sandbox.open()
@@ -413,7 +419,6 @@ class Server:
         if self.keyring.oidc is not None:
             self.keyring.oidc.close()
         self.logs.close()
-        self.inputs.close()
         self.recorder.close()
         await self.store.close()
         self._lock.close()

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from dayfly.observe.inputs import Keep
 from tests.support.site import Site, running
 
 pytestmark = pytest.mark.anyio
@@ -63,26 +62,35 @@ async def test_what_fails_is_dead_and_can_be_replayed_against_another_revision(s
     assert (record["status"], record["revision"]) == ("ok", 2)
 
 
-async def test_the_input_of_a_synchronous_call_that_failed_is_kept(site: Site) -> None:
-    await site.deploy("strict", "def handler(event, context):\n    return event['needed']\n")
-    failed = (await site.call("strict", {"other": 1})).headers["dayfly-invocation-id"]
-    fine = (await site.call("strict", {"needed": 1})).headers["dayfly-invocation-id"]
-    async with asyncio.timeout(20):
-        while (response := await site.http.get(f"/v1/namespaces/default/recordings/{failed}")).status_code == 404:
-            await asyncio.sleep(0.05)
-    assert response.json()["body"] == '{"other":1}'
-    assert (await site.http.get(f"/v1/namespaces/default/recordings/{fine}")).status_code == 404
+async def test_any_call_can_be_shown_and_replayed(site: Site) -> None:
+    await site.deploy("echo", ECHO)
+    first = (await site.call("echo", {"n": 1})).headers["dayfly-invocation-id"]
+    assert (await site.api("GET", f"/recordings/{first}"))["body"] == '{"n":1}'
+    [again] = await site.api("POST", f"/recordings/{first}/replay", json={})
+    record = await site.record(again)
+    assert (record["status"], record["cause"]) == ("ok", first)
 
 
-async def test_any_call_can_be_replayed_where_all_inputs_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async with running(tmp_path_factory.mktemp("kept") / "d", keep_inputs=Keep.ALL) as kept:
-        await kept.deploy("echo", "def handler(event, context):\n    return event\n")
-        first = (await kept.call("echo", {"n": 1})).headers["dayfly-invocation-id"]
-        async with asyncio.timeout(20):
-            while (await kept.http.get(f"/v1/namespaces/default/recordings/{first}")).status_code == 404:
-                await asyncio.sleep(0.05)
-        [again] = await kept.api("POST", f"/recordings/{first}/replay", json={})
-        assert (await kept.record(again))["status"] == "ok"
+async def test_an_http_call_is_replayed_with_its_method_path_query_and_headers(site: Site) -> None:
+    source = "def handler(request, context):\n    return [request.method, request.path, dict(request.headers)['x-color']]\n"
+    await site.deploy("web", source, flavour="http")
+    headers = {"authorization": "Bearer s3cret", "x-color": "red"}
+    response = await site.http.delete("/fn/default/web/a%20b?c=d", headers=headers)
+    assert response.status_code == 200, response.text
+    first = response.headers["dayfly-invocation-id"]
+    shown = await site.api("GET", f"/recordings/{first}")
+    assert (shown["method"], shown["path"], shown["query"]) == ("DELETE", "/a%20b", "c=d")
+    assert {"x-color": "red", "authorization": "(not kept)"}.items() <= dict(shown["headers"]).items()
+    [again] = await site.api("POST", f"/recordings/{first}/replay", json={})
+    assert (await site.record(again))["status"] == "ok"
+
+
+async def test_a_function_may_ask_that_its_inputs_are_not_kept(site: Site) -> None:
+    await site.deploy("secretive", ECHO, keep_inputs="none")
+    first = (await site.call("secretive", {"card": 4711})).headers["dayfly-invocation-id"]
+    response = await site.http.get(f"/v1/namespaces/default/recordings/{first}")
+    assert response.status_code == 404
+    assert "its function asks for that" in response.json()["detail"]
 
 
 async def test_a_chain_of_queue_trigger_and_function_and_what_is_seen_of_it(site: Site) -> None:

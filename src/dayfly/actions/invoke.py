@@ -7,7 +7,7 @@ from msgspec import Struct
 from ..model.call import HttpRequest, Mode
 
 
-class Invoke(Struct, kw_only=True):
+class Invoke(Struct, kw_only=True, omit_defaults=True):
     """Call a function. -> model.call.Result; for Mode.ASYNC a Result with only the invocation id.
 
     The one action of the hot path, hence not frozen and with nothing to compute. The gateway performs it through the

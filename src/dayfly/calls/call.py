@@ -422,10 +422,10 @@ class Call:
     ) -> None:
         """`failed`: the instance that never got as far as the call."""
         invoke = self.invoke
-        if invoke.mode is _SYNC and self.whole:
-            self.dispatcher.keep(invoke, status)
         instance = self.instance
         revision = self.revision
+        if invoke.mode is _SYNC:
+            self.dispatcher.keep(invoke, status, revision.config.keep_inputs, self.whole)
         cpu_us, peak_kb = self.usage
         profile = self.dispatcher.routes.profile(revision.profile)
         self.dispatcher.record(

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from ..actions import Invoke
 from ..clock import Clock, Timer
 from ..errors import Cancelled, DayflyError, InitFailed, Throttled, TimedOut, TooLarge, Unavailable
-from ..model.call import Invocation, Result, Status, Timings
-from ..model.function import Flavour, Revision
+from ..model.call import Invocation, Mode, Result, Status, Timings
+from ..model.function import Flavour, Keep, Revision
 from ..model.ids import new_id
 from ..model.profile import Profile
 from ..model.quota import Quota
@@ -70,7 +70,7 @@ class Dispatcher:
         self.pool = pool
         self.record = record
         self.clock = clock
-        self.keep: Callable[[Invoke, Status], None] = lambda _invoke, _status: None  # inputs of synchronous calls
+        self.keep: Callable[[Invoke, Status, Keep, bool], None] = lambda *_: None  # inputs of synchronous calls: observe.inputs
         self.active: dict[str, Call] = {}  # by invocation id
         self.quotas: Mapping[str, Quota] = {}  # by namespace
         self._sweeper: Timer | None = None
@@ -102,6 +102,8 @@ class Dispatcher:
         except DayflyError as error:
             error.invocation = identifier
             del self.active[identifier]
+            if invoke.mode is Mode.SYNC:
+                self.keep(invoke, Status.REJECTED, revision.config.keep_inputs, body_done)
             self.record(rejected(invoke, revision, error, self.clock.now()))
             raise
         if instance is not None:

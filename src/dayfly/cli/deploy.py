@@ -58,6 +58,11 @@ OPTIONS = (
         help="Instances take one call after the other, or one call each.",
     ),
     click.option(
+        "--keep-inputs",
+        type=click.Choice(["all", "failed", "none"]),
+        help="Of which calls the input is kept for replays, where the server keeps it; by default all.",
+    ),
+    click.option(
         "--network",
         type=click.Choice(["none", "egress", "allow"]),
         help="Connects to nothing, to the internet (default), or to what --allow names.",

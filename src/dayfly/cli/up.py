@@ -160,10 +160,12 @@ def _edge_of(given: tuple[str, ...]) -> dict[str, int | float]:
 @click.option("--dev", is_flag=True, help="A development server: `dayfly advance` puts its time forward.")
 @click.option(
     "--keep-inputs",
-    type=click.Choice(("failed", "all", "none")),
-    help="Whose inputs are kept for `dayfly replay`, of synchronous calls; by default of those that failed (--dev: of all).",
+    type=click.Choice(("all", "failed", "none")),
+    default="all",
+    help="Of which synchronous calls the input is kept for `dayfly replay`; by default of all.",
 )
-@click.option("--keep-inputs-mb", type=click.IntRange(1), metavar="MB", help="How much of them; by default 64.")
+@click.option("--keep-inputs-mb", type=click.IntRange(1), metavar="MB", help="How much of them, on disk; by default 256.")
+@click.option("--keep-inputs-longest", type=click.IntRange(1), metavar="KIB", help="The longest input kept; by default 256.")
 @click.option("--ready-fd", type=int, hidden=True)
 @token_option
 @click.pass_context
@@ -214,8 +216,9 @@ def _settings(
     open_networks: tuple[str, ...],
     allow_targets: tuple[str, ...],
     dev: bool,
-    keep_inputs: str | None,
+    keep_inputs: str,
     keep_inputs_mb: int | None,
+    keep_inputs_longest: int | None,
     ready_fd: int | None,
 ) -> Settings:
     from msgspec.structs import replace
@@ -235,7 +238,7 @@ def _settings(
         open_networks=open_networks,
         allow_targets=allow_targets,
         dev=dev,
-        keep_inputs=Keep(keep_inputs) if keep_inputs else None,
+        keep_inputs=Keep(keep_inputs),
         hosts=hosts,
         oidc=oidc and oidc.absolute(),
         tls_self_signed=tls is not None,
@@ -253,6 +256,8 @@ def _settings(
         edge = replace(edge, body_bytes=body_limit << 20)
     if keep_inputs_mb:
         settings = replace(settings, keep_inputs_mb=keep_inputs_mb)
+    if keep_inputs_longest:
+        settings = replace(settings, keep_inputs_longest=keep_inputs_longest << 10)
     return replace(settings, edge=edge, limits=limits)
 
 

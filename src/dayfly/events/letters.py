@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec.structs import replace
 
 from .. import actions as a
+from ..actions import Invoke
 from ..errors import BadInput, NotFound
 from ..model.call import Mode
 from ..model.deadletter import Dead
@@ -32,6 +34,7 @@ class Letters:
         self._brokers = brokers
         self._router = router
         self._catalog: Catalog = router.catalog
+        self.given: Callable[[str, str], Awaitable[Invoke]] = _nothing  # what a synchronous call was given: namespace, id
 
     async def page(self, action: a.ListDead) -> a.Page[Dead]:
         try:
@@ -99,17 +102,13 @@ class Letters:
             event = await self._brokers.at(entry.event)
             if event is not None:
                 return a.Recording(event=event.event)
-        call = await self._queue.call(action.id) if entry is None or entry.lane.startswith("f:") else None
+        call = await self._queue.call(action.id) if entry is not None and entry.lane.startswith("f:") else None
         if call is not None and call.namespace == action.namespace:
             return a.Recording(call=call)
         try:
             found = await self._brokers.get(a.GetEvent(namespace=action.namespace, id=action.id))
         except NotFound:
-            raise NotFound(
-                f"no input is kept of {action.id[:80]!r} in {action.namespace}",
-                hint="Kept are inputs of asynchronous calls and events, and of synchronous calls that failed, for a time; "
-                "of all with: dayfly up --keep-inputs all.",
-            ) from None
+            return a.Recording(call=await self.given(action.namespace, action.id))
         return a.Recording(event=found.event)
 
     async def replay(self, action: a.Replay) -> tuple[str, ...]:
@@ -153,6 +152,10 @@ class Letters:
         plan = self._router.to(action.namespace, to, event, cause=action.id)
         await self._queue.put((), plan.items)
         return plan.items[0].id
+
+
+async def _nothing(namespace: str, id: str) -> Invoke:
+    raise NotFound(f"no input is kept of {id[:80]!r} in {namespace}")
 
 
 def _lane(action: a.ListDead | a.Redrive | a.PurgeDead) -> str:

@@ -30,6 +30,14 @@ class Isolation(enum.StrEnum):
     PER_INVOCATION = "per-invocation"  # an instance takes one call and ends; the next one is started ahead of need
 
 
+class Keep(enum.StrEnum):
+    """Of which calls the input is kept, for replays."""
+
+    ALL = "all"
+    FAILED = "failed"
+    NONE = "none"
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weakref=True):
     """Everything about a revision but its code. Immutable; two equal configurations are one revision."""
 
@@ -58,6 +66,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, weak
     steps: Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=1000)] = ()  # of runtime `sequence`:
     # NAMESPACE/FUNCTION, called one after the other, each with the answer of the one before
     conductor: Annotated[bool, Meta(description="its answers say which function is called next")] = False
+    keep_inputs: Annotated[
+        Keep, Meta(description="of which calls the input is kept for replays, where the server keeps it")
+    ] = Keep.ALL
     network: Network = Network.EGRESS
     allow: Annotated[
         tuple[Annotated[str, Meta(max_length=300)], ...],

@@ -15,11 +15,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ..actions import Invoke
 from ..clock import Clock, Timer
+from ..errors import NotFound
 from ..model.call import Invocation
+from ..model.function import Keep
 from ..model.usage import PriceSheet, Usage
 from ..store.port import Statement, Store
 from . import records
+from .inputs import Inputs
 from .records import Filter
 from .slices import Slices
 from .usage import HOUR, Ledger, Sums, price
@@ -36,15 +40,26 @@ Observer = Callable[[Sequence[Invocation]], None]
 
 
 class Recorder:
-    """Retention: at most `keep_rows` records, none older than `keep_s` seconds. Usage is kept."""
+    """Retention: at most `keep_rows` records, none older than `keep_s` seconds. Usage is kept. What calls were given (`inputs`) is
+    written and forgotten along with their records."""
 
-    def __init__(self, store: Store, clock: Clock, *, keep_rows: int = KEEP_ROWS, keep_s: float = KEEP_SECONDS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        inputs: Inputs | None = None,
+        keep_rows: int = KEEP_ROWS,
+        keep_s: float = KEEP_SECONDS,
+    ) -> None:
         self._store = store
+        self._inputs = inputs or Inputs(store, keep=Keep.NONE)
         self._clock = clock
         self._keep_rows = keep_rows
         self._keep_s = keep_s
         self._observers: list[Observer] = []
         self._slices: Slices[Invocation] = Slices(clock, self._write, self._spill)
+        self._inputs.enough = self._slices.cut
         self._carried = Ledger()  # sums of dropped records, not written yet
         self._since_prune = 0  # slices
         self._prune_timer: Timer | None = None
@@ -92,26 +107,30 @@ class Recorder:
             ("invocations_put", {"first": first, "rows": records.encode(batch)}),
             ("usage_add", {"rows": ledger.rows()}),
         ]
+        inputs, given = self._inputs.take()
+        statements += inputs
         self._since_prune += 1
         if self._since_prune >= PRUNE_EVERY:
             self._since_prune = 0
-            statements.append(self._prune())
-        self._store.write_behind(*statements, done=self._letting_go(batch, done))
+            statements += self._prune()
+        self._store.write_behind(*statements, done=self._letting_go(batch, given, done))
         self._show(batch)
 
-    def _letting_go(self, batch: list[Invocation], done: Callable[[], None]) -> Callable[[], None]:
+    def _letting_go(self, batch: list[Invocation], given: int, done: Callable[[], None]) -> Callable[[], None]:
         size = sum([len(call.answer) for call in batch])
-        if not size:
+        if not size and not given:
             return done
 
         def written() -> None:
             self._held -= size
+            self._inputs.written(given)
             done()
 
         return written
 
     def _spill(self, batch: list[Invocation]) -> None:
         self._carried.add(batch)
+        self._inputs.drop()
         self._held -= sum([len(call.answer) for call in batch])
         self.dropped += len(batch)
         self._show(batch)
@@ -120,12 +139,13 @@ class Recorder:
         for observer in self._observers:
             observer(batch)
 
-    def _prune(self) -> Statement:
+    def _prune(self) -> list[Statement]:
         oldest = f"{int((self._clock.now() - self._keep_s) * 1000):012x}"
-        return "invocations_prune", {"bite": BITE, "seq": self._slices.next - 1 - self._keep_rows, "id": oldest}
+        records = {"bite": BITE, "seq": self._slices.next - 1 - self._keep_rows, "id": oldest}
+        return [("invocations_prune", records), self._inputs.prune(oldest)]
 
     def _prune_idle(self) -> None:
-        self._store.write_behind(self._prune())
+        self._store.write_behind(*self._prune())
         self._prune_timer = self._clock.call_later(PRUNE_IDLE, self._prune_idle)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -167,6 +187,23 @@ class Recorder:
         ordered = sorted(found.items(), key=lambda item: (item[1].id, item[0]), reverse=True)
         page = ordered[:limit]
         return [call for _, call in page], records.cursor(page[-1]) if len(ordered) > limit else ""
+
+    async def given(self, namespace: str, id: str) -> Invoke:
+        """What a synchronous call was given. Raises errors.NotFound, with the reason."""
+        await self.flush()
+        found = await self._inputs.find(namespace, id)
+        if found is not None:
+            return found
+        record = await self.get(id)
+        if record is None or record.namespace != namespace:
+            raise NotFound(
+                f"nothing is recorded of {id[:80]!r} in {namespace}",
+                hint="Records are kept for a time and up to a number; see: dayfly invocations",
+            )
+        raise NotFound(
+            f"the input of {id} is not kept: {self._inputs.why(record.status)}",
+            hint="See --keep-inputs of dayfly up and of dayfly deploy.",
+        )
 
     async def usage(
         self, namespace: str, function: str = "", *, since: float = 0.0, until: float = 0.0, sheet: PriceSheet | None = None

@@ -91,6 +91,7 @@ class Functions:
             await self._store.commit(
                 ("function_delete", {"namespace": action.namespace, "name": action.name}),
                 ("revisions_delete", {"namespace": action.namespace, "function": action.name}),
+                ("inputs_forget", {"namespace": action.namespace, "function": action.name}),
                 notes=[note(route.function)],
             )
             await self._registry.refresh(action.namespace, action.name)

@@ -82,6 +82,7 @@ class Namespaces:
             ("checkpoints_forget", {"namespace": name}),
             ("queue_forget_namespace", {"namespace": name}),
             ("events_forget_namespace", {"namespace": name}),
+            ("inputs_forget", {"namespace": name, "function": ""}),
             ("namespace_delete", {"name": name}),
             notes=[("namespace", name)],
         )

@@ -19,7 +19,7 @@ from ..actions import Invoke
 from ..clock import Clock
 from ..errors import Cancelled, DayflyError, Internal, NotFound, Throttled
 from ..model.call import FunctionError, Invocation, Mode, Result, Status, Timings
-from ..model.function import Revision
+from ..model.function import Keep, Revision
 from ..model.ids import id_time, new_id
 from .journal import Journal, Left
 from .state import (
@@ -110,12 +110,14 @@ class Workflows:
         record: Callable[[Invocation], None],
         parts: Callable[[str], Parts | None],
         clock: Clock,
+        keep: Callable[[Invoke, Status, Keep, bool], None] = lambda *_: None,
     ) -> None:
-        """`call` calls the code of one function, also of a conductor. `parts` is by the name of a profile."""
+        """`call` calls the code of one function, also of a conductor. `parts` is by the name of a profile. `keep` keeps inputs."""
         self._journal = Journal(store, clock)
         self._resolve = resolve
         self._call = call
         self._record = record
+        self._keep = keep
         self._parts = parts
         self._clock = clock
         self._left: dict[str, Left] = {}
@@ -300,6 +302,8 @@ class Workflows:
         note |= {"logs": state.parts, "duration": state.ms, "memory": state.memory_mb, "conductor": revision.config.conductor}
         broken = finish.how is How.BROKEN
         told = msgspec.json.encode(note).decode()
+        if invoke.mode is Mode.SYNC:
+            self._keep(invoke, Status.ERROR if broken else Status.OK, revision.config.keep_inputs, True)
         self._record(
             Invocation(
                 id=invoke.invocation,

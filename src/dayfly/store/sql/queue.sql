@@ -241,7 +241,7 @@ DELETE FROM idempotency WHERE (namespace, function, key) IN (
 );
 
 -- name: queue_call
-SELECT body FROM queue_calls WHERE id = :id UNION ALL SELECT body FROM inputs WHERE id = :id LIMIT 1;
+SELECT body FROM queue_calls WHERE id = :id;
 
 -- name: queue_depth_leased
 SELECT count(*) FROM queue WHERE state = 'leased';

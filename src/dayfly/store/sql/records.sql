@@ -49,18 +49,22 @@ SELECT coalesce(sum(requests), 0), coalesce(sum(billed_ms), 0), coalesce(sum(mb_
 FROM usage
 WHERE namespace = :namespace AND (:function = '' OR function = :function) AND hour >= :first AND hour < :end;
 
--- name: inputs_last
-SELECT coalesce(max(seq), 0) FROM inputs;
-
 -- name: inputs_put
-INSERT INTO inputs (seq, id, body) VALUES (:seq, :id, :body);
+INSERT INTO inputs (namespace, function, first, last, body) VALUES (:namespace, :function, :first, :last, :body);
+
+-- name: inputs_of_call
+-- Rows that may hold a call, the oldest first: few, because those of one function hardly overlap.
+SELECT seq, body FROM inputs INDEXED BY inputs_by_call
+WHERE namespace = :namespace AND last >= :id AND first <= :id AND seq > :after ORDER BY seq LIMIT 8;
+
+-- name: inputs_forget
+DELETE FROM inputs WHERE namespace = :namespace AND (:function = '' OR function = :function);
 
 -- name: inputs_prune
--- The oldest, until there is no more than is kept.
-DELETE FROM inputs WHERE (SELECT value FROM sums WHERE name = 'input_bytes') > :keep
-AND seq IN (
+-- Of the oldest `bite` rows, those beyond the limit of bytes or of age.
+DELETE FROM inputs WHERE seq IN (
     SELECT seq FROM (
-        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before
-        FROM (SELECT seq, length(body) AS size FROM inputs ORDER BY seq LIMIT :bite)
-    ) WHERE before < (SELECT value - :keep FROM sums WHERE name = 'input_bytes')
+        SELECT seq, last, sum(size) OVER (ORDER BY seq) - size AS before
+        FROM (SELECT seq, last, length(body) AS size FROM inputs ORDER BY seq LIMIT :bite)
+    ) WHERE last < :oldest OR before < (SELECT value - :keep FROM sums WHERE name = 'input_bytes')
 );
