@@ -73,7 +73,7 @@ def test_a_queue_takes_and_gives_messages(aws: Aws) -> None:
 
 def test_a_mapping_calls_with_batches_and_only_what_failed_comes_again(aws: Aws) -> None:
     url, arn = queue(aws, "work", VisibilityTimeout="1")
-    aws.deploy("worker", WORKER)
+    aws.deploy("worker", WORKER, Timeout=1)
     client = aws.client()
     mapping = client.create_event_source_mapping(
         EventSourceArn=arn,

@@ -20,17 +20,11 @@ _SERVICES = ("lambda", "sqs", "sns", "events", "s3")
 
 
 async def put(call: Call) -> dict[str, Any]:
-    record = call.existing(_NOBODY)
-    if not any(name in call.args for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
-        raise invalid("You must specify at least one of error handling or destination setting.")
-    return await _save(call, record, {})
+    return await _save(call, _told(call), {})
 
 
 async def update(call: Call) -> dict[str, Any]:
-    record = call.existing(_NOBODY)
-    if not any(name in call.args for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
-        raise invalid("You must specify at least one of error handling or destination setting.")
-    return await _save(call, record, dict(_config(call)[1]))
+    return await _save(call, _told(call), dict(_config(call)[1]))
 
 
 async def get(call: Call) -> dict[str, Any]:
@@ -53,6 +47,13 @@ async def delete(call: Call) -> dict[str, Any]:
 async def list_all(call: Call) -> dict[str, Any]:
     record = call.existing(_NOBODY)
     return page(list(record.body["invoke_configs"].values()), call.args, "FunctionEventInvokeConfigs")
+
+
+def _told(call: Call) -> Record:
+    """The function, if the request says anything about it. Raises AwsError."""
+    if not any(name in call.args for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")):
+        raise invalid("You must specify at least one of error handling or destination setting.")
+    return call.existing(_NOBODY)
 
 
 def _config(call: Call) -> tuple[Record, dict[str, Any]]:

@@ -52,6 +52,8 @@ def _member(shape: Any, value: Any, path: str) -> Iterator[str]:
 
 def _map(shape: Any, value: dict[str, Any], path: str) -> Iterator[str]:
     """A map names all constraints of its keys or values at once."""
+    if shape.value.type_name in ("float", "double"):
+        value = {key: float(item) for key, item in value.items()}  # 1 is printed as 1.0
     parts: tuple[tuple[str, Any, list[Any]], ...] = (("keys", shape.key, [*value]), ("value", shape.value, [*value.values()]))
     for part, what, items in parts:
         if what.type_name == "structure":

@@ -19,6 +19,8 @@ _FUNCTIONS_ONLY = (
     "Please specify either a function name or an unqualified function ARN."
 )
 
+_PUBLISHED_ONLY = "The function resource provided must be an alias or a published version."
+
 
 async def put(call: Call) -> dict[str, Any]:
     record = _unqualified(call)
@@ -59,7 +61,7 @@ async def delete(call: Call) -> dict[str, Any]:
 
 async def put_provisioned(call: Call) -> dict[str, Any]:
     wanted = call.args["ProvisionedConcurrentExecutions"]
-    record, qualifier = _qualified(call)
+    record, qualifier = _qualified(call, "Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
     reserved = record.body.get("reserved")
     taken = sum(
         config["RequestedProvisionedConcurrentExecutions"]
@@ -95,7 +97,7 @@ async def put_provisioned(call: Call) -> dict[str, Any]:
 
 
 async def get_provisioned(call: Call) -> dict[str, Any]:
-    record, qualifier = _qualified(call)
+    record, qualifier = _qualified(call, _PUBLISHED_ONLY)
     config = record.body["provisioned"].get(qualifier)
     if config is None:
         raise _no_config()
@@ -103,7 +105,7 @@ async def get_provisioned(call: Call) -> dict[str, Any]:
 
 
 async def delete_provisioned(call: Call) -> dict[str, Any]:
-    record, qualifier = _qualified(call)
+    record, qualifier = _qualified(call, _PUBLISHED_ONLY)
     if record.body["provisioned"].pop(qualifier, None) is not None:
         await _provide(call, record, record.version(qualifier)["Version"], 0)
         await record.save(call.do)
@@ -154,21 +156,19 @@ def _unqualified(call: Call) -> Record:
     return record
 
 
-def _qualified(call: Call) -> tuple[Record, str]:
-    """The function and the version or alias that is meant. Raises AwsError."""
+def _qualified(call: Call, of_latest: str) -> tuple[Record, str]:
+    """The function and the version or alias that is meant. Raises AwsError; for $LATEST, with this message."""
     named = call.name()
     if not named.qualifier:
         message = "1 validation error detected: Value null at 'qualifier' failed to satisfy constraint: Member must not be null"
         raise AwsError("ValidationException", message, 400)
     record = call.find(Name(named.name, "", named.account, named.region))
     if named.qualifier == LATEST:
-        raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+        raise invalid(of_latest)
     if record is None:
-        raise missing(f"Function not found: {call.scope.function_arn(named.name, named.qualifier)}")
-    if not record.exists(named.qualifier):
-        if named.qualifier.isdigit():
-            raise missing(f"Function not found: {record.arn(named.qualifier)}")
-        raise missing(f"Cannot find alias arn: {record.arn(named.qualifier)}")
+        what = "Function not found" if named.qualifier.isdigit() else "Cannot find alias arn"
+        raise missing(f"{what}: {call.scope.function_arn(named.name, named.qualifier)}")
+    record.require(named.qualifier)
     return record, named.qualifier
 
 

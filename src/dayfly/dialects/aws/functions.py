@@ -10,7 +10,7 @@ from typing import Any
 
 from ...actions import DeleteDocument, DeleteFunction, PutPackage
 from ...errors import DayflyError, NotFound
-from . import asynchronous, layers, signing, versions
+from . import asynchronous, layers, signing, sts, versions
 from .call import Call, page
 from .faults import STALE, AwsError, conflict, invalid
 from .record import KIND, LATEST, Record, defaults, fresh, listed
@@ -35,11 +35,21 @@ _PLAIN = (
     "DurableConfig", "CapacityProviderConfig", "Architectures", "Runtime", "PackageType",
 )  # fmt: skip
 
+_LEVELS = ("ApplicationLogLevel", "SystemLogLevel")  # members of a LoggingConfig that JSON alone has
+
 
 async def create(call: Call) -> dict[str, Any]:
     args, scope = call.args, call.scope
     named = call.name()
     scope = place(scope, named)
+    if scope.account != call.scope.account:
+        arn = scope.function_arn(named.name)
+        raise AwsError(
+            "AccessDeniedException",
+            f"User: {sts.caller(call)} is not authorized to perform: lambda:CreateFunction on resource: {arn} because no "
+            "resource-based policy allows the lambda:CreateFunction action",
+            403,
+        )
     if len(named.name) > NAME:
         raise AwsError(
             "ValidationException",
@@ -261,11 +271,16 @@ def _apply(call: Call, latest: dict[str, Any], args: dict[str, Any]) -> None:
         latest["SnapStart"] = {"ApplyOn": args["SnapStart"].get("ApplyOn", "None"), "OptimizationStatus": "Off"}
     if "LoggingConfig" in args:
         given = args["LoggingConfig"]
+        if given.get("LogFormat", latest["LoggingConfig"]["LogFormat"]) == "Text" and {*given} & {*_LEVELS}:
+            raise invalid(
+                'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the '
+                'LogFormat to "JSON" and try again.'
+            )
         merged = latest["LoggingConfig"] | given
         if merged["LogFormat"] == "JSON":
-            merged = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"} | merged
+            merged = dict.fromkeys(_LEVELS, "INFO") | merged
         else:
-            merged = {name: value for name, value in merged.items() if not name.endswith("LogLevel")}
+            merged = {name: value for name, value in merged.items() if name not in _LEVELS}
         latest["LoggingConfig"] = merged
     if "ImageConfig" in args:
         latest["ImageConfigResponse"] = {"ImageConfig": args["ImageConfig"]}

@@ -52,7 +52,7 @@ async def publish(call: Call) -> dict[str, Any]:
         "_package": kept.digest,
     }
     for member in ("CompatibleRuntimes", "CompatibleArchitectures", "LicenseInfo"):
-        if args.get(member):
+        if member in args:
             version[member] = args[member]
     body["versions"][str(number)] = version
     body["next"] += 1
@@ -155,15 +155,6 @@ def referenced(call: Call, arns: list[str]) -> tuple[list[dict[str, Any]], list[
         parsed = _ARN.fullmatch(arn)
         if parsed is None:
             raise invalid(f"Layer version {arn} does not exist.")
-        if parsed["number"] is None:
-            raise AwsError(
-                "ValidationException",
-                f"1 validation error detected: Value '[{arn}]' at 'layers' failed to satisfy constraint: Member must satisfy constraint: "
-                "[Member must have length less than or equal to 2048, Member must have length greater than or equal to 1, "
-                "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso(b?)))?-[a-z]+-\\d{1}:"
-                "\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+), Member must not be null]",
-                400,
-            )
         if parsed["region"] != call.scope.region:
             raise invalid(
                 f"Layers are not in the same region as the function. Layers are expected to be in region {call.scope.region}."
@@ -172,7 +163,7 @@ def referenced(call: Call, arns: list[str]) -> tuple[list[dict[str, Any]], list[
         if base in seen:
             raise invalid(
                 "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                f"{arn} and {seen[base]} are versions of the same layer."
+                f"{seen[base]} and {arn} are versions of the same layer."
             )
         seen[base] = arn
         version = _find(call, arn)

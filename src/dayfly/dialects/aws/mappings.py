@@ -29,6 +29,15 @@ _MEMBERS = (
     "FilterCriteria",
     "MetricsConfig",
 )
+_OF_STREAMS = (
+    "StartingPosition",
+    "ParallelizationFactor",
+    "BisectBatchOnFunctionError",
+    "MaximumRetryAttempts",
+    "MaximumRecordAgeInSeconds",
+    "TumblingWindowInSeconds",
+    "DestinationConfig",
+)
 _PATTERNS = 5  # filters of a mapping
 
 
@@ -45,8 +54,9 @@ async def create(call: Call) -> dict[str, Any]:
         raise invalid(
             f"Unrecognized event source, must be sqs. Dayfly does not offer {arn.split(':')[2] if ':' in arn else arn}."
         )
-    if args.get("StartingPosition"):
-        raise invalid("StartingPosition is not valid for SQS event sources.")
+    for name in _OF_STREAMS:
+        if args.get(name):
+            raise invalid(f"{name} is not valid for SQS event sources.")
     queue = await _queue(call, arn)
     if queue is None:
         raise invalid(
@@ -121,13 +131,19 @@ async def list_all(call: Call) -> dict[str, Any]:
 async def _apply(call: Call, mapping: dict[str, Any], record: Record, qualifier: str) -> None:
     """Give the core its trigger, and keep the mapping."""
     batch, window = mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]
+    arn = mapping["EventSourceArn"]
+    fifo = arn.endswith(".fifo")
+    if fifo and window:
+        raise invalid("Batching window is not supported for FIFO queues")
+    if fifo and batch > 10:
+        raise invalid("The batch size for FIFO queues must be between 1 and 10.")
     if batch > 10 and not window:
         raise invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10")
-    arn = mapping["EventSourceArn"]
-    if arn.endswith(".fifo") and batch > 10:
-        raise invalid("The batch size for FIFO queues must be between 1 and 10.")
     queue = await _queue(call, arn)
     visibility = queue.visibility_s if queue is not None else 30.0
+    timeout = record.version(qualifier)["Timeout"]
+    if visibility < timeout:
+        raise invalid(f"Queue visibility timeout: {visibility:g} seconds is less than Function timeout: {timeout} seconds")
     concurrency = mapping.get("ScalingConfig", {}).get("MaximumConcurrency", CONCURRENCY)
     space = call.scope.namespace
     target = Destination(

@@ -9,7 +9,7 @@ from typing import Any
 from .call import Call
 from .faults import STALE, AwsError, conflict, invalid, missing
 from .record import LATEST, Record
-from .scope import Name, function_name, new_uuid
+from .scope import Name, function_name
 
 SIZE = 20480  # bytes of a policy
 _PRINCIPAL = re.compile(
@@ -20,7 +20,7 @@ _PRINCIPAL = re.compile(
 async def get_policy(call: Call) -> dict[str, Any]:
     named = call.name()
     record = call.record(Name(named.name, "", named.account, named.region))
-    return _shown(record.body["policies"].get(named.qualifier))
+    return _shown(record, named.qualifier)
 
 
 async def add_permission(call: Call) -> dict[str, Any]:
@@ -28,10 +28,9 @@ async def add_permission(call: Call) -> dict[str, Any]:
     if named.qualifier == LATEST:
         raise invalid("We currently do not support adding policies for $LATEST.")
     record = call.record(Name(named.name, "", named.account, named.region))
-    if not record.exists(named.qualifier):
-        raise missing(f"Function not found: {record.arn(named.qualifier)}")
-    policy = record.body["policies"].setdefault(named.qualifier, {"statements": [], "revision": record.latest["RevisionId"]})
-    _expect(args, policy)
+    record.require(named.qualifier)
+    policy = record.body["policies"].setdefault(named.qualifier, {"statements": []})
+    _expect(args, record, named.qualifier)
     if not _PRINCIPAL.fullmatch(args["Principal"]):
         raise invalid("The provided principal was invalid. Please check the principal and try again.")
     if "FunctionUrlAuthType" in args and args["Action"] != "lambda:InvokeFunctionUrl":
@@ -40,7 +39,7 @@ async def add_permission(call: Call) -> dict[str, Any]:
     add_statement(policy["statements"], statement)
     if len(json.dumps(policy["statements"])) > SIZE:
         raise AwsError("PolicyLengthExceededException", "The final policy size is bigger than the limit (20480).")
-    policy["revision"] = new_uuid()
+    record.touch(named.qualifier)
     await record.save(call.do)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
@@ -50,14 +49,13 @@ async def remove_permission(call: Call) -> dict[str, Any]:
     record = call.record(
         Name(named.name, "", named.account, named.region), message="No policy found for: " + call.scope.function_arn(named.name)
     )
-    if not record.exists(named.qualifier):
-        raise missing(f"Function not found: {record.arn(named.qualifier)}")
+    record.require(named.qualifier)
     policy = record.body["policies"].get(named.qualifier)
     if policy is None:
         raise missing("No policy is associated with the given resource.")
-    _expect(args, policy)
+    _expect(args, record, named.qualifier)
     remove_statement(policy["statements"], args["StatementId"])
-    policy["revision"] = new_uuid()
+    record.touch(named.qualifier)
     if not policy["statements"]:
         del record.body["policies"][named.qualifier]
     await record.save(call.do)
@@ -66,7 +64,7 @@ async def remove_permission(call: Call) -> dict[str, Any]:
 
 async def put_resource_policy(call: Call) -> dict[str, Any]:
     record, qualifier = _resource(call)
-    _expect(call.args, record.body["policies"].get(qualifier, {"revision": record.latest["RevisionId"]}))
+    _expect(call.args, record, qualifier)
     try:
         given = json.loads(call.args["Policy"])["Statement"]
     except (ValueError, TypeError, KeyError):
@@ -74,22 +72,23 @@ async def put_resource_policy(call: Call) -> dict[str, Any]:
     statements = given if isinstance(given, list) else [given]
     if not all(isinstance(each, dict) and {"Effect", "Principal", "Action"} <= each.keys() for each in statements):
         raise invalid("Each statement of a policy needs an Effect, a Principal and an Action.")
-    record.body["policies"][qualifier] = {"statements": statements, "revision": new_uuid()}
+    record.body["policies"][qualifier] = {"statements": statements}
+    record.touch(qualifier)
     await record.save(call.do)
-    return _shown(record.body["policies"][qualifier])
+    return _shown(record, qualifier)
 
 
 async def get_resource_policy(call: Call) -> dict[str, Any]:
     record, qualifier = _resource(call)
-    return _shown(record.body["policies"].get(qualifier))
+    return _shown(record, qualifier)
 
 
 async def delete_resource_policy(call: Call) -> dict[str, Any]:
     record, qualifier = _resource(call)
-    policy = record.body["policies"].pop(qualifier, None)
-    if policy is None:
+    if record.body["policies"].pop(qualifier, None) is None:
         raise missing()
-    _expect(call.args, policy)
+    _expect(call.args, record, qualifier)
+    record.touch(qualifier)
     await record.save(call.do)
     return {}
 
@@ -162,8 +161,9 @@ def _statement(args: dict[str, Any], record: Record, qualifier: str) -> dict[str
     return statement
 
 
-def _expect(args: dict[str, Any], policy: dict[str, Any]) -> None:
-    if args.get("RevisionId") and args["RevisionId"] != policy["revision"]:
+def _expect(args: dict[str, Any], record: Record, qualifier: str) -> None:
+    """A policy has the revision id of what it is about."""
+    if args.get("RevisionId") and args["RevisionId"] != record.holder(qualifier)["RevisionId"]:
         raise AwsError("PreconditionFailedException", STALE.replace("GetFunction/GetAlias", "GetPolicy"))
 
 
@@ -179,8 +179,9 @@ def _resource(call: Call) -> tuple[Record, str]:
     return record, named.qualifier
 
 
-def _shown(policy: dict[str, Any] | None) -> dict[str, Any]:
+def _shown(record: Record, qualifier: str) -> dict[str, Any]:
+    policy = record.body["policies"].get(qualifier)
     if policy is None:
         raise missing()
     text = {"Version": "2012-10-17", "Id": "default", "Statement": policy["statements"]}
-    return {"Policy": json.dumps(text, separators=(",", ":")), "RevisionId": policy["revision"]}
+    return {"Policy": json.dumps(text, separators=(",", ":")), "RevisionId": record.holder(qualifier)["RevisionId"]}

@@ -64,6 +64,21 @@ class Record:
             raise missing(f"Function not found: {self.arn(qualifier)}")
         return found
 
+    def holder(self, qualifier: str) -> dict[str, Any]:
+        """What bears the `RevisionId` of a qualifier: an alias has its own. Raises AwsError."""
+        alias: dict[str, Any] | None = self.body["aliases"].get(qualifier)
+        return self.version(qualifier) if alias is None else alias
+
+    def touch(self, qualifier: str = "") -> None:
+        """Whoever read the revision id of the qualifier before is late now."""
+        self.holder(qualifier)["RevisionId"] = new_uuid()
+
+    def require(self, qualifier: str) -> None:
+        """Raises ResourceNotFoundException for a version or alias that is not there."""
+        if not self.exists(qualifier):
+            what = "Function not found" if qualifier.isdigit() or "$" in qualifier else "Cannot find alias arn"
+            raise missing(f"{what}: {self.arn(qualifier)}")
+
     def exists(self, qualifier: str) -> bool:
         return qualifier in ("", LATEST) or qualifier in self.body["versions"] or qualifier in self.body["aliases"]
 

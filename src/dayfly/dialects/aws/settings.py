@@ -35,6 +35,7 @@ async def account(call: Call) -> dict[str, Any]:
 
 async def put_runtime_management(call: Call) -> dict[str, Any]:
     named, record, args = call.name(), call.record(), call.args
+    record.require(named.qualifier)
     update = args["UpdateRuntimeOn"]
     if update == "Manual" and not args.get("RuntimeVersionArn"):
         raise invalid("RuntimeVersionArn is required when UpdateRuntimeOn is Manual.")
@@ -50,6 +51,7 @@ async def put_runtime_management(call: Call) -> dict[str, Any]:
 
 async def get_runtime_management(call: Call) -> dict[str, Any]:
     named, record = call.name(), call.record()
+    record.require(named.qualifier)
     config: dict[str, Any] | None = record.body.get("runtime_management", {}).get(named.qualifier)
     return config or {"UpdateRuntimeOn": "Auto", "FunctionArn": record.arn(named.qualifier)}
 

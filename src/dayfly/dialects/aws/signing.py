@@ -8,7 +8,7 @@ from typing import Any
 
 from ...actions import DeleteDocument, PutDocument
 from .call import Call, page
-from .faults import AwsError, missing
+from .faults import AwsError, conflict, missing
 from .record import KIND as FUNCTION
 from .scope import now, stamp
 
@@ -49,6 +49,9 @@ async def update(call: Call) -> dict[str, Any]:
 
 async def delete(call: Call) -> dict[str, Any]:
     found = _find(call)
+    if _users(call, found["CodeSigningConfigArn"]):
+        arn = found["CodeSigningConfigArn"]
+        raise conflict(f"The code signing configuration {arn} is used by functions: take it from them first.")
     await call.do(DeleteDocument(namespace=call.scope.namespace, kind=KIND, name=found["CodeSigningConfigId"]))
     return {}
 
@@ -59,13 +62,7 @@ async def list_all(call: Call) -> dict[str, Any]:
 
 
 async def list_functions(call: Call) -> dict[str, Any]:
-    arn = _find(call)["CodeSigningConfigArn"]
-    found = [
-        call.scope.function_arn(document.name)
-        for document in call.view.documents(call.scope.namespace, FUNCTION)
-        if document.body.get("signing") == arn
-    ]
-    return page(found, call.args, "FunctionArns")
+    return page(_users(call, _find(call)["CodeSigningConfigArn"]), call.args, "FunctionArns")
 
 
 async def put_function(call: Call) -> dict[str, Any]:
@@ -87,6 +84,12 @@ async def delete_function(call: Call) -> dict[str, Any]:
     if record.body.pop("signing", None) is not None:
         await record.save(call.do)
     return {}
+
+
+def _users(call: Call, arn: str) -> list[str]:
+    """The functions that are bound to a configuration."""
+    documents = call.view.documents(call.scope.namespace, FUNCTION)
+    return [call.scope.function_arn(document.name) for document in documents if document.body.get("signing") == arn]
 
 
 def require(call: Call, arn: str) -> None:

@@ -10,15 +10,14 @@ from .call import Call, Perform
 from .scope import now
 
 
-async def get_caller_identity(call: Call) -> dict[str, Any]:
-    scope = call.scope
+def caller(call: Call) -> str:
+    """The ARN of whoever calls."""
     identity = call.head.identity
-    user = identity.name if identity is not None else "local"
-    return {
-        "Arn": f"arn:aws:iam::{scope.account}:user/{user}",
-        "UserId": "AIDA" + "DAYFLY".ljust(17, "0"),
-        "Account": scope.account,
-    }
+    return f"arn:aws:iam::{call.scope.account}:user/{identity.name if identity is not None else 'local'}"
+
+
+async def get_caller_identity(call: Call) -> dict[str, Any]:
+    return {"Arn": caller(call), "UserId": "AIDA" + "DAYFLY".ljust(17, "0"), "Account": call.scope.account}
 
 
 async def assume_role(call: Call) -> dict[str, Any]:

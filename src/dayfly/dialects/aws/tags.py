@@ -59,4 +59,9 @@ def _tagged(call: Call) -> tuple[dict[str, str], Callable[[], Awaitable[Any]]]:
     if named.qualifier:
         raise invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
     record = call.record(named)
-    return record.body["tags"], lambda: record.save(call.do)
+
+    async def save() -> None:
+        record.touch()
+        await record.save(call.do)
+
+    return record.body["tags"], save

@@ -42,7 +42,7 @@ async def create(call: Call) -> dict[str, Any]:
     body |= {"function": record.name, "qualifier": qualifier}
     await call.do(PutDocument(namespace=DEFAULT_NAMESPACE, kind=KIND, name=identifier, body=body))
     await record.save(call.do)
-    return config
+    return _answer(call, config)
 
 
 async def get(call: Call) -> dict[str, Any]:
@@ -55,7 +55,7 @@ async def update(call: Call) -> dict[str, Any]:
     config |= {name: call.args[name] for name in _MEMBERS if name in call.args}
     config["LastModifiedTime"] = stamp(now())
     await record.save(call.do)
-    return config
+    return _answer(call, config)
 
 
 async def delete(call: Call) -> dict[str, Any]:
@@ -71,6 +71,11 @@ async def list_all(call: Call) -> dict[str, Any]:
     if record is None:
         raise missing("Function does not exist")
     return page(list(record.body["urls"].values()), call.args, "FunctionUrlConfigs")
+
+
+def _answer(call: Call, config: dict[str, Any]) -> dict[str, Any]:
+    """What a change answers: a mode that was not asked for is told to readers only."""
+    return {name: value for name, value in config.items() if name != "InvokeMode" or name in call.args}
 
 
 def _function(call: Call) -> tuple[Record, str]:

@@ -42,6 +42,7 @@ async def publish(call: Call, record: Record, description: str) -> dict[str, Any
     await deploy(call, record, version)
     versions[number] = version
     record.body["next"] += 1
+    record.touch()
     return version
 
 

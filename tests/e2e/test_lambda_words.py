@@ -1,0 +1,150 @@
+"""What AWS Lambda says when it refuses, to the letter, and which revision ids a change leaves behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.aws import Aws, serving, zipped
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:"
+CODE = "def handler(event, context): return event"
+BUCKET = "arn:aws:s3:::bucket"
+GRANT = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """With a function `words`, its version 1, and the alias `live` of it."""
+    with serving(tmp_path_factory.mktemp("lambda")) as made:
+        made.deploy("words", CODE, Publish=True)
+        client = made.client()
+        client.create_alias(FunctionName="words", Name="live", FunctionVersion="1")
+        for name, visibility in (("jobs", "30"), ("short", "3"), ("steps.fifo", "30")):
+            kind = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+            made.client("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": visibility} | kind)
+        yield made
+
+
+def queue(name: str) -> dict[str, str]:
+    return {"FunctionName": "words", "EventSourceArn": f"arn:aws:sqs:us-east-1:000000000000:{name}"}
+
+
+def words(**arguments: Any) -> dict[str, Any]:
+    return {"FunctionName": "words"} | arguments
+
+
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("create_alias", words(Name="x", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 2}}),
+     "ValidationException",
+     "1 validation error detected: Value '{2=2.0}' at 'routingConfig.additionalVersionWeights' failed to satisfy constraint: "
+     "Map value must satisfy constraint: [Member must have value less than or equal to 1.0, Member must have value greater than "
+     "or equal to 0.0, Member must not be null]"),
+    ("put_function_event_invoke_config", {"FunctionName": "nobody"}, "InvalidParameterValueException",
+     "You must specify at least one of error handling or destination setting."),
+    ("get_provisioned_concurrency_config", {"FunctionName": "nobody", "Qualifier": "live"}, "ResourceNotFoundException",
+     f"Cannot find alias arn: {ARN}function:nobody:live"),
+    ("get_provisioned_concurrency_config", words(Qualifier="$LATEST"), "InvalidParameterValueException",
+     "The function resource provided must be an alias or a published version."),
+    ("put_provisioned_concurrency_config", words(Qualifier="$LATEST", ProvisionedConcurrentExecutions=1),
+     "InvalidParameterValueException",
+     "Provisioned Concurrency Configs cannot be applied to unpublished function versions."),
+    ("add_permission", words(Qualifier="nowhere", **GRANT), "ResourceNotFoundException",
+     f"Cannot find alias arn: {ARN}function:words:nowhere"),
+    ("add_permission", words(Qualifier="42", **GRANT), "ResourceNotFoundException",
+     f"Function not found: {ARN}function:words:42"),
+    ("add_permission", words(Qualifier="with-$", **GRANT), "ResourceNotFoundException",
+     f"Function not found: {ARN}function:words:with-$"),
+    ("get_runtime_management_config", words(Qualifier="9"), "ResourceNotFoundException",
+     f"Function not found: {ARN}function:words:9"),
+    ("update_function_configuration", words(LoggingConfig={"LogFormat": "Text", "ApplicationLogLevel": "INFO"}),
+     "InvalidParameterValueException",
+     'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to '
+     '"JSON" and try again.'),
+    ("create_event_source_mapping", queue("short"), "InvalidParameterValueException",
+     "Queue visibility timeout: 3 seconds is less than Function timeout: 5 seconds"),
+    ("create_event_source_mapping", queue("steps.fifo") | {"MaximumBatchingWindowInSeconds": 1},
+     "InvalidParameterValueException", "Batching window is not supported for FIFO queues"),
+    ("create_event_source_mapping", queue("jobs") | {"ParallelizationFactor": 2}, "InvalidParameterValueException",
+     "ParallelizationFactor is not valid for SQS event sources."),
+    ("create_function", {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:x", "Code": {"ZipFile": b"x"},
+                         "Role": "arn:aws:iam::000000000000:role/r", "Runtime": "python3.12", "Handler": "handler.handler"},
+     "AccessDeniedException",
+     "User: arn:aws:iam::000000000000:user/local is not authorized to perform: lambda:CreateFunction on resource: "
+     "arn:aws:lambda:us-east-1:123456789012:function:x because no resource-based policy allows the lambda:CreateFunction action"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "arguments", "code", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_is_refused(aws: Aws, operation: str, arguments: dict[str, Any], code: str, message: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        getattr(aws.client(), operation)(**arguments)
+    assert caught.value.response["Error"] == {"Code": code, "Message": message}
+
+
+def test_two_versions_of_a_layer_are_named_in_the_order_they_were_given(aws: Aws) -> None:
+    client = aws.client()
+    published = [client.publish_layer_version(LayerName="twice", Content={"ZipFile": zipped("x = 1")}) for _ in range(2)]
+    first, second = (each["LayerVersionArn"] for each in published)
+    with pytest.raises(ClientError) as caught:
+        client.update_function_configuration(FunctionName="words", Layers=[first, second])
+    assert f"{first} and {second} are versions of the same layer." in caught.value.response["Error"]["Message"]
+    empty = client.publish_layer_version(LayerName="any", Content={"ZipFile": zipped("x = 1")}, CompatibleRuntimes=[])
+    assert empty["CompatibleRuntimes"] == [], "what was given is there, even if it is empty"
+    assert "CompatibleRuntimes" not in published[0]
+
+
+def test_every_change_gives_what_it_changes_another_revision_id(aws: Aws) -> None:
+    client = aws.client()
+
+    def latest() -> str:
+        revision: str = client.get_function_configuration(FunctionName="words")["RevisionId"]
+        return revision
+
+    seen = [latest()]
+    for change in (
+        lambda: client.add_permission(**words(RevisionId=latest(), SourceArn=BUCKET, **GRANT)),
+        lambda: client.remove_permission(**words(StatementId="s3", RevisionId=latest())),
+        lambda: client.tag_resource(Resource=f"{ARN}function:words", Tags={"team": "a"}),
+        lambda: client.untag_resource(Resource=f"{ARN}function:words", TagKeys=["team"]),
+        lambda: client.update_function_code(FunctionName="words", ZipFile=zipped(CODE + "\n"), Publish=True),
+    ):
+        change()
+        seen.append(latest())
+    assert len(set(seen)) == len(seen)
+    client.create_alias(FunctionName="words", Name="beside", FunctionVersion="1")
+    assert latest() == seen[-1], "an alias has a revision of its own"
+
+
+def test_a_policy_bears_the_revision_id_of_what_it_is_about(aws: Aws) -> None:
+    client = aws.client()
+    alias = client.get_alias(FunctionName="words", Name="live")
+    with pytest.raises(client.exceptions.PreconditionFailedException) as caught:
+        client.add_permission(**words(Qualifier="live", RevisionId="late", **GRANT))
+    assert "Call the GetPolicy API" in str(caught.value)
+    client.add_permission(**words(Qualifier="live", RevisionId=alias["RevisionId"], **GRANT))
+    policy = client.get_policy(FunctionName="words", Qualifier="live")
+    assert policy["RevisionId"] == client.get_alias(FunctionName="words", Name="live")["RevisionId"] != alias["RevisionId"]
+
+
+def test_a_code_signing_configuration_in_use_stays(aws: Aws) -> None:
+    client = aws.client()
+    publishers = {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/one"]}
+    made = client.create_code_signing_config(AllowedPublishers=publishers)["CodeSigningConfig"]["CodeSigningConfigArn"]
+    client.put_function_code_signing_config(CodeSigningConfigArn=made, FunctionName="words")
+    with pytest.raises(client.exceptions.ResourceConflictException):
+        client.delete_code_signing_config(CodeSigningConfigArn=made)
+    client.delete_function_code_signing_config(FunctionName="words")
+    client.delete_code_signing_config(CodeSigningConfigArn=made)
+
+
+def test_a_url_tells_its_mode_to_whoever_gave_it_or_asks(aws: Aws) -> None:
+    client = aws.client()
+    created = client.create_function_url_config(FunctionName="words", AuthType="NONE")
+    assert "InvokeMode" not in created
+    assert client.get_function_url_config(FunctionName="words")["InvokeMode"] == "BUFFERED"
+    changed = client.update_function_url_config(FunctionName="words", InvokeMode="RESPONSE_STREAM")
+    assert changed["InvokeMode"] == "RESPONSE_STREAM"
