@@ -11,7 +11,7 @@ import pytest
 from dayfly import actions as a
 from dayfly.errors import NotFound
 from dayfly.model.call import Invocation, Mode
-from dayfly.model.delivery import Delivered, Destination, Input
+from dayfly.model.delivery import Delivered, Destination, Input, Policy
 from dayfly.model.event import Scheduled
 from dayfly.model.function import Flavour
 from dayfly.model.trigger import Source
@@ -103,6 +103,26 @@ async def test_a_trigger_can_call_asynchronously_as_a_shape_says(world: World, r
     assert published.deliveries[1] == Scheduled(trigger="u", id="", error="gone")
     assert msgspec.json.decode(records[0].note)["deliveries"][1] == {"trigger": "u", "id": "", "error": "gone"}
     assert (await world.eventing.brokers.record(published.record)) == records[0]
+
+
+async def test_what_is_refused_as_a_duplicate_calls_nobody(world: World) -> None:
+    """Given triggers that call asynchronously, one of which looks for repetitions itself."""
+    await world.perform(a.PutBroker(name="strict", dedup_s=60.0))
+    await world.perform(a.PutBroker(name="open", dedup_s=0.0))
+    await world.trigger("t", F, broker="strict", calls_async=True)
+    await world.trigger("u", G, broker="open", calls_async=True, delivery=Policy(dedup_s=60.0))
+    for _ in range(2):
+        [strict] = await world.publish(event("1"), broker="strict")
+        [open_] = await world.publish(event("1"), broker="open")
+    await world.idle()
+    assert (strict.duplicate, open_.duplicate) == (True, False)
+    assert sorted(call.function for call in world.calls) == ["f", "g"]
+    repeated = await world.eventing.queue.status(open_.deliveries[0].id)
+    assert repeated is not None
+    assert (repeated.state, repeated.last_error[:14]) == ("cancelled", "it came before")
+    await world.perform(a.FireTrigger(name="u", events=(event("1"),)))  # by hand, it goes
+    await world.idle()
+    assert [call.function for call in world.calls].count("g") == 2
 
 
 async def test_a_source_an_answer_and_a_dead_letter_fire_as_a_client_does(world: World, records: list[Invocation]) -> None:

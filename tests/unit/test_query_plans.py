@@ -12,7 +12,7 @@ from dayfly.store.queries import load
 from dayfly.store.sqlite import SqliteStore
 
 OFTEN = (
-    "queue_put", "queue_put_leased", "queue_put_call", "queue_put_event", "queue_lease", "queue_next_due", "queue_renew",
+    "queue_put", "queue_put_leased", "queue_put_call", "queue_lease", "queue_next_due", "queue_renew",
     "queue_expired", "queue_expire_lane", "queue_next_expiry", "queue_end", "queue_retry", "queue_keep_result", "queue_call",
     "queue_ack", "queue_extend", "queue_release", "event_put", "events_by_id", "event_at",
 )  # fmt: skip

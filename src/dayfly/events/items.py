@@ -73,6 +73,7 @@ class New(NamedTuple):
     event: int | None = None  # events.seq: the body is kept there
     once: str = ""  # of an event: what its lane takes once within `window` seconds
     window: float = 0.0
+    of: int | None = None  # events.seq: it is put only if that event is accepted, as is one with an `event`
 
     def row(self) -> dict[str, object]:
         return {
@@ -82,6 +83,7 @@ class New(NamedTuple):
             "function": self.function,
             "key": self.key,
             "event": self.event,
+            "of": self.event if self.of is None else self.of,
             "due": self.due,
             "created": self.created,
         }
@@ -128,9 +130,15 @@ class Plan:
 
 def puts(item: New) -> list[Statement]:
     """Puts an item into its lane."""
-    if item.event is not None and item.once:
+    statements: list[Statement] = [("queue_put", item.row())]
+    if item.event is None:
+        statements.append(put_body(item))
+    if item.once:
         row = item.row() | {"once": item.once, "expired": item.created - item.window}
-        return [("queue_put_event", row), ("queue_claim_event", row), ("queue_drop_repeated", row)]
-    if item.event is not None:
-        return [("queue_put_event", item.row())]
-    return [("queue_put", item.row()), ("queue_put_call", {"id": item.id, "body": item.body})]
+        statements += [("queue_claim_event", row), ("queue_drop_repeated", row)]
+    return statements
+
+
+def put_body(item: New) -> Statement:
+    """Puts what an item carries beside it."""
+    return "queue_put_call", {"id": item.id, "body": item.body, "of": item.of}

@@ -24,7 +24,7 @@ from ..model.call import Invocation, Mode, Result, Status, Timings
 from ..model.delivery import Condition
 from ..model.ids import id_time, new_id
 from ..store.port import Effect, Row, Statement, Store
-from .items import Item, New, Plan, decode_call, decode_result, encode, function_lane, puts
+from .items import Item, New, Plan, decode_call, decode_result, encode, function_lane, put_body, puts
 from .lanes import Lane
 from .retry import State
 
@@ -194,7 +194,7 @@ class AsyncQueue:
             places.append((lane, len(statements), item))
             statements.append(("queue_put_leased", item.row() | {"until": now + LEASE}))
             if item.event is None:
-                statements.append(("queue_put_call", {"id": item.id, "body": item.body}))
+                statements.append(put_body(item))
         self.writing += 1
         try:
             effects = await self.store.commit(*statements, fenced=fenced)

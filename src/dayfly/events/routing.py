@@ -122,8 +122,12 @@ class Router:
         Raises DayflyError if the trigger should call, and cannot.
         """
         now = self.clock.now()
+        once = "" if again or not trigger.delivery.dedup_s else f"{event.source}\n{event.id}"
         if trigger.calls_async and trigger.target.kind == "function":
-            return self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops)
+            call = self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops)
+            # In the lane of the function, beside what other triggers call it with.
+            once = once and f"{trigger.name}\n{once}"
+            return call._replace(of=seq, once=once, window=trigger.delivery.dedup_s)
         key = event.attribute(trigger.delivery.order_by) if trigger.delivery.order_by else None
         return New(
             new_id(),
@@ -135,7 +139,7 @@ class Router:
             function=trigger.target.name if trigger.target.kind == "function" else "",
             key="" if key is None else str(key)[:512],
             event=seq,
-            once="" if again or not trigger.delivery.dedup_s else f"{event.source}\n{event.id}",
+            once=once,
             window=trigger.delivery.dedup_s,
         )
 

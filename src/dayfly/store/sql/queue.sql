@@ -1,17 +1,7 @@
 -- The queue of everything that is delivered. States: queued, blocked (one before it has the same key), leased, done, dead, cancelled.
 
 -- name: queue_put
-INSERT INTO queue (id, namespace, lane, function, key, event, due, created, state)
-VALUES (
-    :id, :namespace, :lane, :function, :key, :event, :due, :created,
-    CASE WHEN :key <> '' AND EXISTS (
-        SELECT 1 FROM queue WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> ''
-        AND state IN ('queued', 'leased', 'blocked')
-    ) THEN 'blocked' ELSE 'queued' END
-);
-
--- name: queue_put_event
--- The delivery of an event, if that was accepted and not known before.
+-- What an event brings is put if that was accepted, and not known before.
 INSERT INTO queue (id, namespace, lane, function, key, event, due, created, state)
 SELECT
     :id, :namespace, :lane, :function, :key, :event, :due, :created,
@@ -19,16 +9,16 @@ SELECT
         SELECT 1 FROM queue WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> ''
         AND state IN ('queued', 'leased', 'blocked')
     ) THEN 'blocked' ELSE 'queued' END
-FROM events WHERE seq = :event;
+WHERE :of IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = :of);
 
 -- name: queue_put_leased
 -- For a delivery that begins as soon as this is on disk.
 INSERT INTO queue (id, namespace, lane, function, event, due, created, state, lease, lease_epoch, lease_until, first)
 SELECT :id, :namespace, :lane, :function, :event, :due, :created, 'leased', 'delivery', 1, :until, :created
-WHERE :event IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = :event);
+WHERE :of IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = :of);
 
 -- name: queue_put_call
-INSERT INTO queue_calls (id, body) VALUES (:id, :body);
+INSERT INTO queue_calls (id, body) SELECT :id, :body WHERE :of IS NULL OR EXISTS (SELECT 1 FROM queue WHERE id = :id);
 
 -- name: queue_claim_key
 -- The first item under a key claims it for the window; whoever comes later finds the first one's id here.
