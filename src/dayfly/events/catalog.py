@@ -201,7 +201,8 @@ class Catalog:
         if other is not None and other.name != trigger.name:
             raise Conflict(
                 f"the trigger {other.name} takes from the queue {trigger.queue} already",
-                hint="Publish to a broker instead: all its triggers get a copy.",
+                hint="A message goes to one receiver, so a second trigger would take from the first. For more at a time raise its "
+                "`concurrency`; for copies publish to a broker, where every trigger gets one.",
             )
 
     def require_destination(self, namespace: str, to: Destination) -> None:
