@@ -57,6 +57,7 @@ class RecordedInput(Struct, kw_only=True):
     path: str = ""
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    client: str = ""  # what else the caller told, as the function's contract has it
     body: str = ""
     encoding: Encoding = "utf-8"
     event: dict[str, Any] | None = None
@@ -98,6 +99,7 @@ def recording(found: a.Recording) -> RecordedInput:
         path=http.path if http is not None else "",
         query=http.query if http is not None else "",
         headers=http.headers if http is not None else (),
+        client=call.client,
         body=body,
         encoding=encoding,
     )

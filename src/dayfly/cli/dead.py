@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import sys
-import time
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +111,8 @@ def replay(
 ) -> int:
     """Call again with the input of a recorded invocation or event.
 
-    Prints the ids of the new invocations. Inputs are kept of asynchronous calls and events, and of synchronous calls that
-    failed (of all with `dayfly up --keep-inputs all`, or --dev), for a time.
+    Prints the ids of the new invocations. Inputs are kept for a time, unless server or function were told otherwise
+    (--keep-inputs). With --here the handler gets what its contract gives it: Dayfly's, AWS Lambda's, OpenWhisk's.
     """
     if not show and here is None:
         body = {"function": function, "qualifier": qualifier}
@@ -125,68 +123,11 @@ def replay(
     if here is None:
         print_data(recording, "json" if output == "table" else output)
         return 0
+    from . import here as machine
     from .deploy import live
 
     name = function or recording["function"]
     config = live(session, name)[0] if name else {}
-    return _run_here(recording, config, id, here, handler, session.namespace, debug)
-
-
-def _run_here(
-    recording: dict[str, Any], config: dict[str, Any], id: str, file: Path, handler: str, namespace: str, debug: bool
-) -> int:
-    """Call the handler as an instance would, with the recorded input. -> exit code"""
-    import asyncio
-    import inspect
-    import json
-
-    if not file.is_file():
-        raise click.UsageError(f"There is no file {file}.")
-    from ..runtime.python.contract import load
-
-    folder = file.absolute().parent
-    sys.path.insert(0, str(folder))
-    http = config.get("flavour") == "http"
-    handler = handler or config.get("handler", "").rpartition(".")[2] or "handler"
-    work = {
-        "handler": f"{file.stem}.{handler}",
-        "task_root": str(folder),
-        "flavour": "http" if http else "event",
-        "function": recording["function"] or file.stem,
-        "namespace": namespace,
-        "revision": 0,
-        "memory_mb": 0,
-    }
-    entry = load(work)
-    head: dict[str, Any] = {"id": id, "deadline": time.time() + 86400, "attempt": 1}
-    if http and recording["method"]:
-        head["http"] = {name: recording[name] for name in ("method", "path", "query", "headers")}
-    if recording["event"] is not None:
-        body = json.dumps(recording["event"]).encode()
-    elif recording["encoding"] == "base64":
-        body = base64.b64decode(recording["body"])
-    else:
-        body = recording["body"].encode()
-    note(f"{file.name}: {handler} with the input of {id}")
-    if debug:
-        import pdb
-
-        debugger = pdb.Pdb()
-        debugger.rcLines += [f"tbreak {file}:{_first_line(file, handler)}", "continue"]
-        answer = debugger.runcall(entry.invoke, head, body, None)
-    else:
-        answer = entry.invoke(head, body, None)
-    if inspect.iscoroutine(answer):
-        answer = asyncio.run(answer)
+    answer = machine.run(recording, config, id, here, handler, session.namespace, debug=debug)
     click.echo(json.dumps(answer, indent=2, default=repr, ensure_ascii=False))
     return 0
-
-
-def _first_line(file: Path, handler: str) -> int:
-    """The line of the handler's first statement."""
-    import ast
-
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == handler:
-            return node.body[0].lineno
-    return 1

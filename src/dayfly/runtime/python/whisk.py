@@ -52,7 +52,7 @@ def load(work: dict[str, Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
     main = getattr(module, name, None)
     if not callable(main):
         raise LoadFailed("cannot import name {!r} from the action: it is not a function of it".format(name), file)
-    return _invoker(main, defaults(work))
+    return invoker(main, defaults(work))
 
 
 def _activate(folder: str) -> None:
@@ -102,7 +102,8 @@ def set_call(head: dict[str, Any]) -> dict[str, str]:
     return call
 
 
-def _invoker(main: Callable[[Any], Any], complete: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+def invoker(main: Callable[[Any], Any], complete: Callable[[Any], Any]) -> Callable[[dict[str, Any], bytes, Rest], Any]:
+    """What calls an action's function, with its arguments completed."""
     if "DAYFLY_URL" in os.environ:
         os.environ["__OW_API_HOST"] = os.environ["DAYFLY_URL"]
 
