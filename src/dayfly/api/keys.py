@@ -10,7 +10,7 @@ from ..model.identity import Key, KeyKind, NewKey, NewToken, Role
 from .endpoint import NAMESPACE, Endpoint
 from .query import name
 
-Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=4)]
+Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=len(Role))]
 
 
 class KeyBody(Struct, kw_only=True, forbid_unknown_fields=True):

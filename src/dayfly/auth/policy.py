@@ -133,7 +133,24 @@ OWNS = frozenset(
 
 _WHOLE_SERVER = (a.AdvanceTime, a.RotateSecretKey, a.SetQuota)  # concern all namespaces, whichever they name
 
+_DATA = frozenset(
+    {
+        a.ComposeObject,
+        a.DeleteObjects,
+        a.GetBucket,
+        a.GetObject,
+        a.GetQueue,
+        a.GetQueueStats,
+        a.HeadObject,
+        a.ListBuckets,
+        a.ListObjects,
+        a.ListQueues,
+        a.PutObject,
+    }
+)
+
 ROLES: dict[Role, frozenset[type]] = {
+    Role.FUNCTION: _CALLS | _DATA,
     Role.VIEWER: _READS,
     Role.INVOKER: _CALLS,
     Role.DEPLOYER: _READS | _CALLS | CHANGES,

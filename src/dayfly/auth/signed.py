@@ -64,11 +64,15 @@ class Signer:
         return (body + b"." + self._mac(body)).decode()
 
     def mint_for_instance(self, namespace: str, function: str, revision: str, instance: str) -> str:
-        """For a function that calls the platform: it may call the functions of its own namespace. `revision` is the revision's key."""
-        grants = {namespace: (Role.INVOKER,)}
+        """For a function that calls the platform, in its own namespace. `revision` is the revision's key."""
+        grants = {namespace: (Role.FUNCTION,)}
         name = f"{namespace}/{function}"
         claims = Claims(name=name, id=f"function:{name}", grants=grants, revision=revision, instance=instance)
         return self.mint(claims)
+
+    def complete(self, body: bytes) -> bytes:
+        """The whole token whose body was shown. Who shows it as the secret of a signature needs to have the rest, too."""
+        return body + b"." + self._mac(body)
 
     def identify(self, token: bytes) -> Identity | None:
         """Whose token this is; None if it is forged, has expired, or what it depends on has ended."""

@@ -109,8 +109,12 @@ class Keyring:
             return None
         return holder.identity
 
-    def secret(self, access_key: str) -> tuple[bytes, Identity] | None:
-        """The secret to an access key, for requests that are signed."""
+    def secret(self, access_key: str, session: str = "") -> tuple[bytes, Identity] | None:
+        """The secret to an access key, for requests that are signed. `session`: the token that was shown with it, if any."""
+        if self.signer is not None and session.startswith("dfs_"):
+            token = self.signer.complete(session.encode())
+            holder = self.signer.identify(token)
+            return (token, holder) if holder is not None else None
         found = self._signers.get(access_key)
         if found is None or (found[2] and found[2] <= self._now()):
             return None

@@ -106,8 +106,8 @@ class Credentials(Protocol):
         """Whose token this is."""
         ...
 
-    def secret(self, access_key: str) -> tuple[bytes, Identity] | None:
-        """The secret that a holder of this access key signs with (SigV4)."""
+    def secret(self, access_key: str, session: str = "") -> tuple[bytes, Identity] | None:
+        """The secret that a holder of this access key signs with (SigV4). `session`: the security token shown with it."""
         ...
 
 

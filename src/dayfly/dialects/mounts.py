@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..model.network import AWS
 from .hook import Mount, View
 
 FUNCTIONS = "functions"  # the listener that functions call the platform at
@@ -25,11 +26,12 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
     port: int  # of its own listener, where that is free: the one its clients are used to
     prefixes: tuple[str, ...] = ()  # on the main listener, and where functions call the platform; "" is the root
     hosts: tuple[str, ...] = ()  # on the main listener
+    functions_at: str = ""  # an address at which functions call it, with paths of its own
     extra: str = ""  # of the package, if the dialect needs more than the base installation
 
 
 BUILT_IN: tuple[BuiltIn, ...] = (
-    BuiltIn(name="lambda", module="dayfly.dialects.aws", port=4566, extra="lambda"),
+    BuiltIn(name="lambda", module="dayfly.dialects.aws", port=4566, functions_at=AWS, extra="lambda"),
     BuiltIn(name="openwhisk", module="dayfly.dialects.openwhisk", port=3233, prefixes=("",)),
 )
 
@@ -53,6 +55,8 @@ def mounts(names: Iterable[str], view: View) -> tuple[Mount, ...]:
         if hasattr(module, "further"):
             found += module.further(view, built_in.name)
         found += [Mount(dialect=made, prefix=prefix, listener=to) for prefix in built_in.prefixes for to in ("", FUNCTIONS)]
+        if built_in.functions_at:
+            found.append(Mount(dialect=made, hosts=(built_in.functions_at,), listener=FUNCTIONS))
         if built_in.hosts:
             found.append(Mount(dialect=made, hosts=built_in.hosts))
     return tuple(found)

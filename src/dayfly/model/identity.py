@@ -17,6 +17,10 @@ class Role(enum.StrEnum):
     DEPLOYER = "deployer"  # change functions and what belongs to them, call and look
     INVOKER = "invoker"  # call functions, and follow up the own calls by their ids
     VIEWER = "viewer"  # look, at everything but secrets' values
+    FUNCTION = "function"  # what functions may do themselves: call, send and receive messages, read and write objects
+
+
+LOOKERS = frozenset({Role.OWNER, Role.DEPLOYER, Role.VIEWER})
 
 
 Grants = Mapping[str, tuple[Role, ...]]  # namespace, or EVERYWHERE -> roles there
@@ -31,6 +35,10 @@ class Identity(Struct, frozen=True, kw_only=True):
     expires: float = 0.0  # seconds since the epoch; 0: not by itself
     instance: str = ""  # that it is, where a function calls
     peer: str = ""  # address that the request came from, where that is known
+
+    def looks(self, namespace: str) -> bool:
+        """Whether it may look at what is deployed there."""
+        return not LOOKERS.isdisjoint(self.roles(namespace))
 
     def roles(self, namespace: str) -> tuple[Role, ...]:
         here = self.grants.get(namespace, ())

@@ -17,6 +17,11 @@ class Network(enum.StrEnum):
     ALLOW = "allow"  # the platform, and what its allow-list names
 
 
+# Where instances find names and the platform, at the node's router. Clients of AWS bring paths of their own, so they have an address
+# to themselves.
+SERVICES = "169.254.1.1"
+AWS = "169.254.1.2"
+
 ANY_PORT = 0
 MAX_RULES = 64
 

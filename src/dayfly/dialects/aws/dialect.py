@@ -22,6 +22,7 @@ from .service import Operation, operations
 from .shapes import SHAPES
 from .sigv4 import authenticate
 from .streams import Streams
+from .visible import Visible
 
 BODY = 70_167_211  # bytes of a control request: a package in base64
 
@@ -133,7 +134,7 @@ def _handle(candidates: tuple[Operation, ...], view: View) -> Handle:
         args = arguments(operation, head, params, body)
         if operation.input is not None:
             check(operation.input, args)
-        result = await perform(Call(head, scope_of(head), args, do, view))
+        result = await perform(Call(head, scope_of(head), args, do, Visible(view, head.identity)))
         return reply(operation, result, request_id(new_id()))
 
     return handle

@@ -15,6 +15,7 @@ import uuid
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...model.names import DEFAULT_NAMESPACE
 from ..hook import Head
@@ -70,7 +71,10 @@ def scope_of(head: Head) -> Scope:
     header = head.get(b"authorization")
     if not header and "X-Amz-Credential=" in head.query:
         header = head.query.replace("%2F", "/").replace("X-Amz-Credential=", "Credential=")
-    return _scope(header)
+    scope = _scope(header)
+    if head.identity is not None and head.identity.instance:  # a function, whose access key says nothing of its account
+        return _of_function(scope, head.identity.name)
+    return scope
 
 
 @functools.lru_cache(4096)
@@ -80,6 +84,13 @@ def _scope(header: str) -> Scope:
         return UNSIGNED
     key, region, service = found.groups()
     return Scope(key, key if re.fullmatch(r"\d{12}", key) else ACCOUNT, region, service)
+
+
+@functools.lru_cache(4096)
+def _of_function(scope: Scope, name: str) -> Scope:
+    """`name`: namespace/function."""
+    account, dash, _ = name.partition("/")[0].partition("-")
+    return replace(scope, account=account) if dash and re.fullmatch(r"\d{12}", account) else scope
 
 
 @functools.lru_cache(256)

@@ -22,6 +22,7 @@ from .faults import AwsError
 from .invoke import request_id
 from .s3 import api as s3
 from .scope import scope_of
+from .visible import Visible
 
 QUERY: dict[str, dict[str, Perform]] = {"sts": sts.PERFORMED, "iam": iam.PERFORMED}
 JSON: dict[str, dict[str, Perform]] = {"logs": logs.PERFORMED, "sqs": sqs.PERFORMED}
@@ -67,6 +68,7 @@ async def _whole(body: bytes) -> AsyncIterator[bytes]:
 
 async def _perform(head: Head, body: bytes, do: Do, view: View) -> Reply:
     service, operation = _asked(head, body)
+    visible = Visible(view, head.identity)
     table = JSON.get(service) or QUERY.get(service)
     if table is None:
         raise not_offered(service)
@@ -79,11 +81,11 @@ async def _perform(head: Head, body: bytes, do: Do, view: View) -> Reply:
             args = msgspec.json.decode(body or b"{}", type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise AwsError("SerializationException", str(error), 400) from None
-        result = await perform(Call(head, scope_of(head), args, do, view))
+        result = await perform(Call(head, scope_of(head), args, do, visible))
         headers = [("content-type", "application/x-amz-json-1.1"), ("x-amzn-requestid", request_id(new_id()))]
         return Reply(200, headers, msgspec.json.encode(result))
     args = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    result = await perform(Call(head, scope_of(head), args, do, view))
+    result = await perform(Call(head, scope_of(head), args, do, visible))
     identifier = request_id(new_id())
     text = (
         f'<{operation}Response xmlns="{_NAMESPACES[service]}"><{operation}Result>{_xml(result)}</{operation}Result>'

@@ -54,9 +54,8 @@ def _by_header(head: Head, authorization: str, body: bytes | None, credentials: 
     if declared and not framed and declared not in ("UNSIGNED-PAYLOAD", actual):
         raise _wrong()
     canonical = _canonical(head, _query(head.query), found["headers"], declared or actual, found["service"])
-    return _verify(
-        found["key"], moment, found["date"], found["region"], found["service"], canonical, found["signature"], credentials
-    )
+    known = credentials.secret(found["key"], head.get(b"x-amz-security-token"))
+    return _verify(known, moment, found["date"], found["region"], found["service"], canonical, found["signature"])
 
 
 def _by_query(head: Head, credentials: Credentials) -> Identity:
@@ -74,13 +73,13 @@ def _by_query(head: Head, credentials: Credentials) -> Identity:
     rest = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
     payload = head.get(b"x-amz-content-sha256") or ("UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(b"").hexdigest())
     canonical = _canonical(head, rest, headers, payload, service)
-    return _verify(key, moment, date, region, service, canonical, signature, credentials)
+    known = credentials.secret(key, given.get("X-Amz-Security-Token", ""))
+    return _verify(known, moment, date, region, service, canonical, signature)
 
 
 def _verify(
-    key: str, moment: str, date: str, region: str, service: str, canonical: str, signature: str, credentials: Credentials
+    known: tuple[bytes, Identity] | None, moment: str, date: str, region: str, service: str, canonical: str, signature: str
 ) -> Identity:
-    known = credentials.secret(key)
     if known is None:
         raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
     secret, identity = known

@@ -63,7 +63,7 @@ function environment(work) {
   };
   if (work.tmp) base.TMPDIR = work.tmp; // without isolation /tmp is the machine's
   if (options.format === 'JSON') Object.assign(base, { AWS_LAMBDA_LOG_FORMAT: 'JSON', AWS_LAMBDA_LOG_LEVEL: options.level ?? 'INFO' });
-  return { ...base, ...work.env };
+  return { ...base, ...work.platform, ...work.env };
 }
 
 /** Which call runs, for what is printed. */

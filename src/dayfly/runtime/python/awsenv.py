@@ -1,6 +1,6 @@
 """The environment that AWS Lambda documents for functions, for every runtime (docs: "Defined runtime environment variables").
 
-The credentials in it are good for nothing: there is nothing here that they could be for.
+Where instances have a network, an endpoint and credentials for it come from the platform. Elsewhere the credentials are good for nothing.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def environment(work: dict[str, Any]) -> dict[str, str]:
     if options.get("format") == "JSON":
         base["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         base["AWS_LAMBDA_LOG_LEVEL"] = options.get("level") or "INFO"
+    base.update(work.get("platform") or {})
     base.update(work.get("env") or {})
     return base
 

@@ -30,7 +30,6 @@ from ...clock import SystemClock
 from ..addresses import reachable
 from .cgroups import Cgroups, detect
 from .net.router import Network
-from .net.rules import SERVICES
 from .plans import ISOLATIONS, Planner
 from .service import Agent
 
@@ -129,8 +128,7 @@ def main() -> None:
         if cgroups is not None:
             cgroups.sweep()
         network = connect(options.open_network) if options.isolation == "namespace" else None
-        services = f"http://{SERVICES}" if network is not None else ""
-        planner = Planner(options.isolation, packages, data / "run" / "t", services=services)
+        planner = Planner(options.isolation, packages, data / "run" / "t", network=network is not None)
         uvloop.run(serve(data, planner, cgroups, network, options.grace, lambda: report(READY)))
         if cgroups is not None:
             cgroups.close()

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from ...model.ids import new_id
-from ...model.network import Network
+from ...model.network import AWS, SERVICES, Network
 from ..port import BoxSpec, JobSpec
 from .interpreters import Interpreter, find
 from .wrap import WRAPS, missing
@@ -60,9 +60,9 @@ class Package(Struct, frozen=True):
 
 class Planner:
     """Plans for one node. `packages`: the folder below which the sources of all mounts lie; `scratch`: for private folders;
-    `services`: where instances with a network find the platform, if there is such a place."""
+    `network`: whether instances can have one, at whose router they find the platform."""
 
-    def __init__(self, isolation: str, packages: Path, scratch: Path, *, services: str = "") -> None:
+    def __init__(self, isolation: str, packages: Path, scratch: Path, *, network: bool = False) -> None:
         self.isolation = isolation
         self._jailed = isolation == "namespace"
         self._inside = isolation != "process"  # whether instances see the paths of a sandbox, not the host's
@@ -70,7 +70,7 @@ class Planner:
         self._shown: list[tuple[str, str]] = []  # what a wrapped sandbox shows to all
         self._packages = packages
         self._scratch = scratch
-        self._services = services
+        self._network = network
         executable = os.path.realpath(sys.executable)
         version = ".".join(map(str, sys.version_info[:3]))
         self._launcher = Interpreter(name="launcher", version=version, executable=executable, prefix=sys.base_prefix)
@@ -99,8 +99,8 @@ class Planner:
         task = msgspec.to_builtins(spec)
         for name in ("token", "network", "allow", "bandwidth_mbit"):
             del task[name]
-        if self._services and spec.token and spec.network != Network.NONE:
-            task["platform"] = {"DAYFLY_URL": self._services, "DAYFLY_TOKEN": spec.token}
+        if self._network and spec.token and spec.network != Network.NONE:
+            task["platform"] = _platform(spec)
         roots = [m.target if self._inside else str(self._source(m.source)) for m in spec.mounts]
         task["task_root"] = roots[0] if roots else "/tmp"  # a build names the package first
         further = {m.target: root for m, root in zip(spec.mounts[1:], roots[1:], strict=True)}
@@ -246,6 +246,15 @@ class Planner:
         """Whether the jail shows this folder anyway, at its own place."""
         prefixes = ["/usr", *(found.prefix for found in find().values())]
         return host == inside and any(Path(host).is_relative_to(prefix) for prefix in prefixes)
+
+
+def _platform(spec: BoxSpec) -> dict[str, str]:
+    """Variables that say where the platform answers an instance, and as whom. Its token signs for AWS's clients: all but the end of
+    it is shown with each request, so the server knows the rest."""
+    if spec.contract != "lambda":
+        return {"DAYFLY_URL": f"http://{SERVICES}", "DAYFLY_TOKEN": spec.token}
+    shown = spec.token.rpartition(".")[0]
+    return {"AWS_ENDPOINT_URL": f"http://{AWS}", "AWS_SECRET_ACCESS_KEY": spec.token, "AWS_SESSION_TOKEN": shown}
 
 
 def need(name: str) -> Interpreter:

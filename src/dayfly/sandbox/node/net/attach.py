@@ -42,7 +42,7 @@ class Attachments:
         """Names are answered from now on, and whoever connects to `door`, a Unix socket, gets the one that instances call the
         platform at: who serves it need not be able to make it. Raises OSError."""
         await self._resolver.open()
-        self._services = self._network.listen(socket.SOCK_STREAM, SERVICES_PORT)
+        self._services = self._network.listen(socket.SOCK_STREAM, SERVICES_PORT, "")
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with reachable(door) as address:
             self._door.bind(address)

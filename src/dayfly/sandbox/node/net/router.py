@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ....model.network import ANY_PORT, MAX_RULES, Allowed
+from ....model.network import ANY_PORT, AWS, MAX_RULES, SERVICES, Allowed
 from . import rules
 from .nft import Nft
 from .rtnetlink import Rtnetlink, enter, inside, new_namespace
@@ -108,7 +108,8 @@ class Network:
         links = self._links = Rtnetlink()
         loopback = 1
         links.up(loopback)
-        links.add_address(loopback, rules.SERVICES)
+        for address in (SERVICES, AWS):
+            links.add_address(loopback, address)
         self._slot = self._join_machine(links, home)
         uplink = socket.if_nametoindex(rules.UPLINK)
         links.up(uplink)
@@ -181,7 +182,7 @@ class Network:
                 links.up(1)
                 links.up(own)
                 links.add_address(own, address)
-                links.add_route(own, gateway=rules.SERVICES, on_link=True)
+                links.add_route(own, gateway=SERVICES, on_link=True)
             self._new = self._new or _accounts()
             enter(self._router)
             other = socket.if_nametoindex(pair.interface)
@@ -260,13 +261,13 @@ class Network:
 
     # --- what listens in the router ---------------------------------------------------------------------------------------
 
-    def listen(self, kind: socket.SocketKind, port: int) -> socket.socket:
-        """A socket at the address that instances know."""
+    def listen(self, kind: socket.SocketKind, port: int, address: str = SERVICES) -> socket.socket:
+        """A socket at an address that instances know; "": at all of them."""
         with inside(self._router):
             listening = socket.socket(socket.AF_INET, kind)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((rules.SERVICES, port))
+            listening.bind((address, port))
             if kind == socket.SOCK_STREAM:
                 listening.listen(1024)
             listening.setblocking(False)

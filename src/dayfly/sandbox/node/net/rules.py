@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-SERVICES = "169.254.1.1"  # where instances find names and the platform, and nothing else of it
+from ....model.network import AWS, SERVICES
+
 DNS_PORT = 53
 SERVICES_PORT = 80
 UPLINK = "up"
@@ -54,7 +55,8 @@ table inet dayfly {{
     ct state established,related accept
     iifname "{UPLINK}" drop
     ip daddr {SERVICES} udp dport {DNS_PORT} goto names
-    ip daddr {SERVICES} tcp dport {{ {DNS_PORT}, {SERVICES_PORT} }} goto services
+    ip daddr {SERVICES} tcp dport {DNS_PORT} goto services
+    ip daddr {{ {SERVICES}, {AWS} }} tcp dport {SERVICES_PORT} goto services
     goto refuse
   }}
   chain names {{
