@@ -139,7 +139,7 @@ async def test_40_hostile_names_cost_no_time(hosted: Site) -> None:
         assert answer.status_code == 400
 
 
-ROLES = ("viewer", "invoker", "deployer", "owner")
+ROLES = ("viewer", "invoker", "function", "deployer", "owner")
 
 
 def table_of_actions() -> dict[str, list[str]]:
