@@ -126,7 +126,7 @@ def run(
         payload.write(body)
         payload.flush()
         place = ["127.0.0.1", str(port), path, str(rate), str(seconds), str(connections), payload.name]
-        command = ["nice", "-n", "-20"] if first and os.geteuid() == 0 else []
+        command = ["chrt", "-f", "1"] if first and os.geteuid() == 0 else []
         command += [sys.executable, "-m", "bench.openloop", *place]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     latencies, failures = json.loads(done.stdout)

@@ -52,7 +52,7 @@ class Site:
         command = [sys.executable, "-m", "dayfly", "up", "--data", str(self.data), "--port", str(self.port), *self._flags]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}
         with open(self.data / "bench.log", "wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         until = time.monotonic() + START_LIMIT
         while True:
             try:

@@ -543,6 +543,13 @@ def _lock(data: Any) -> Any:
     return held
 
 
+def _go_first() -> None:
+    with contextlib.suppress(OSError):  # without root it is as important as any other process
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        with open("/proc/self/autogroup", "w") as session:  # where sessions compete, a priority counts inside of one only
+            session.write(str(PRIORITY))
+
+
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -550,8 +557,7 @@ async def _run(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     server = Server(settings)
     await server.open()
-    with contextlib.suppress(OSError):  # without root it is as important as any other process
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    _go_first()
     where = f"{settings.scheme}://{settings.host}:{server.port}"
     log.info("Dayfly listens on %s", where)
     if server.token and not settings.token:

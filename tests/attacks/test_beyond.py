@@ -156,6 +156,10 @@ async def test_50_long_turns_of_the_scheduler(site: Site) -> None:
     code = """
     number = {"x86_64": 314, "aarch64": 274}[os.uname().machine]
     asked = struct.pack("IIQiIQQQ", 48, os.SCHED_OTHER, 0, 0, 0, 100_000_000, 0, 0)
-    return call(number, 0, asked, 0)
+    present = ctypes.create_string_buffer(48)
+    call(number + 1 if number == 314 else 275, 0, present, 48, 0)
+    return [call(number, 0, asked, 0), struct.unpack_from("Q", present, 24)[0]]
     """
-    assert await findings(site, "long-turns", code) == "EPERM"
+    asked, turn = await findings(site, "long-turns", code)
+    assert asked == "EPERM"
+    assert turn in (0, 100_000), "what is called often and briefly has short ones, where the kernel has any"

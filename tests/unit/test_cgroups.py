@@ -125,6 +125,8 @@ def test_all_instances_together_leave_half_of_the_process_numbers(v1: Cgroups) -
     group = v1.create("one", memory_bytes=64 * MiB, cpu_cores=0, pids=5)
     folder = next(folder for folder in group.folders if (folder / "pids.max").exists())
     assert int((folder.parent / "pids.max").read_text()) == cgroup_tree.machine_share()
+    shares = group.folders[0].parent.parent.parent / "cpu" / folder.parent.name / "cpu.shares"
+    assert not shares.exists() or int(shares.read_text()) == 1024 * cgroup_tree.processors()
     assert 0 < cgroup_tree.machine_share() * 2 <= int(Path("/proc/sys/kernel/pid_max").read_text())
 
 

@@ -410,6 +410,7 @@ def _limit(plan: Plan) -> None:
     _set_limit(resource.RLIMIT_MSGQUEUE, 64 << 10, 64 << 10)
     for which in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):  # what the server may, a function may not
         _set_limit(which, 0, 0)
+    sys_.take_short_turns()
 
 
 def _set_limit(which: int, soft: int, hard: int) -> None:

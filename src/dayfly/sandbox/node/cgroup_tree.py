@@ -37,6 +37,11 @@ def machine_share(proc: Path = Path("/proc/sys/kernel")) -> int:
     return min(number(proc / "pid_max") or 32768, number(proc / "threads-max") or 32768) // 2
 
 
+def processors() -> int:
+    """Of this machine. The group of all instances has so many times one process's share: the kernel splits it over them."""
+    return os.cpu_count() or 1
+
+
 class Usage(Struct, frozen=True, kw_only=True):
     """What a group used so far. 0 where the kernel does not tell."""
 

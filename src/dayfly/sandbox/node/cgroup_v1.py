@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cgroup_tree import CPU_PERIOD, Cgroups, Group, Usage, field, machine_share, number, quota, read, write
+from .cgroup_tree import CPU_PERIOD, Cgroups, Group, Usage, field, machine_share, number, processors, quota, read, write
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")
 SHARES = 1024  # cpu.shares of one core's worth
@@ -68,6 +68,8 @@ class CgroupsV1(Cgroups):
             parent.mkdir(exist_ok=True)
         if "pids" in self._of:
             write(self._of["pids"] / "pids.max", machine_share())
+        if "cpu" in self._of:
+            write(self._of["cpu"] / "cpu.shares", SHARES * processors())
 
     def group(self, name: str) -> GroupV1:
         return GroupV1({controller: parent / name for controller, parent in self._of.items()}, self)

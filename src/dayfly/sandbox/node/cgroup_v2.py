@@ -11,13 +11,11 @@ import errno
 import os
 from pathlib import Path
 
-from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, machine_share, number, quota, read, write
+from .cgroup_tree import CPU_PERIOD, LEAF, Cgroups, Group, Usage, field, machine_share, number, processors, quota, read, write
 
 CONTROLLERS = ("memory", "pids", "cpu")
 WEIGHT = 100  # cpu.weight of one core's worth; the kernel takes 1 to 10000
-SUPERVISOR_WEIGHT = (
-    1000  # of the server, where it has a group beside that of all its instances: priority counts inside a group only
-)
+SUPERVISOR_WEIGHT = 10  # times that of all instances together: of the server, whose priority counts inside its group only
 
 
 class GroupV2(Group):
@@ -64,10 +62,12 @@ class CgroupsV2(Cgroups):
         self._hand_down(self._base)
         beside = self._base / LEAF / "cpu.weight"
         if beside.exists():
-            write(beside, SUPERVISOR_WEIGHT)
+            write(beside, min(10_000, SUPERVISOR_WEIGHT * WEIGHT * processors()))
         parent.mkdir(exist_ok=True)
         if "pids" in self.controllers:
             write(parent / "pids.max", machine_share())
+        if "cpu" in self.controllers:
+            write(parent / "cpu.weight", min(10_000, WEIGHT * processors()))
         self._hand_down(parent)
 
     def group(self, name: str) -> GroupV2:
