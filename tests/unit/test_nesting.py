@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from dayfly.actions import Invoke
+from dayfly.actions import FireTrigger, Invoke, PublishEvents, SendMessages
 from dayfly.calls.nesting import FAMILIES, MAX_DEPTH, MAX_FAMILY, Nesting
 from dayfly.errors import Forbidden, Throttled
 from dayfly.model.call import Mode
+from dayfly.model.event import Event
 from dayfly.model.identity import LOCAL, Identity
+from dayfly.model.trigger import Message
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +104,47 @@ async def test_the_facade_bounds_the_same() -> None:
 
     with pytest.raises(Throttled):
         await world.nesting.guard(perform)(Invoke(namespace="shop", function="f"), Identity(name="f", id="f", instance="i0"))
+
+
+EVENT = Event(id="1", source="/s", type="t", extensions={"dayflyhops": 0, "dayflyroot": "of others", "mine": "kept"})
+
+
+async def seen(world: World, action: Any, identity: Identity) -> Any:
+    """The action as it gets to who performs it."""
+
+    async def perform(action: Any, identity: Identity) -> Any:
+        return action
+
+    return await world.nesting.guard(perform)(action, identity)
+
+
+async def test_events_and_messages_of_a_function_keep_depth_and_family_and_what_they_claim_is_dropped() -> None:
+    world = World()
+    world.run(Invoke(namespace="shop", function="f", depth=4, root="call0"), "i0")
+    function = Identity(name="shop/f", id="function:shop/f", instance="i0")
+    for action in (PublishEvents(events=(EVENT,)), FireTrigger(name="t", events=(EVENT,))):
+        (event,) = (await seen(world, action, function)).events
+        assert (event.hops, event.root, event.extensions["mine"]) == (5, "call0", "kept")
+    claims = Message(body=b"", hops=1, root="of others")
+    (message,) = (await seen(world, SendMessages(name="q", messages=(claims,)), function)).messages
+    assert (message.hops, message.root) == (5, "call0")
+
+
+async def test_nobody_outside_spends_the_budget_of_a_family() -> None:
+    world = World()
+    (event,) = (await seen(world, PublishEvents(events=(EVENT,)), LOCAL)).events
+    assert (event.hops, event.root) == (0, "")
+    claims = Message(body=b"", hops=1, root="of others")
+    (message,) = (await seen(world, SendMessages(name="q", messages=(claims,)), LOCAL)).messages
+    assert (message.hops, message.root) == (0, "")
+
+
+async def test_a_family_is_bounded_in_events_and_messages_too() -> None:
+    world = World()
+    function = Identity(name="shop/f", id="function:shop/f", instance="i0")
+    world.run(Invoke(namespace="shop", function="f"), "i0")
+    for _ in range(MAX_FAMILY // 1000):
+        await seen(world, PublishEvents(events=(EVENT,) * 1000), function)
+    for action in (PublishEvents(events=(EVENT,)), SendMessages(name="q", messages=(Message(body=b""),))):
+        with pytest.raises(Throttled, match="have come of one call"):
+            await seen(world, action, function)

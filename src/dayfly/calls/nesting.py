@@ -2,7 +2,8 @@
 
 A function shows who it is, and so which instance it is. What it calls is one step deeper than the deepest call that its instance is
 running, and belongs to the same family: it cannot claim otherwise, as it could if it said so itself. Depth is bounded, against
-circles, and so is the size of a family, against functions that call themselves twice. Asynchronous calls keep both.
+circles, and so is the size of a family, against functions that call themselves twice. Asynchronous calls keep both, and so do events
+and messages: a function that publishes what triggers it is called one step deeper each time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ..actions import Invoke
+from msgspec.structs import replace
+
+from ..actions import FireTrigger, Invoke, PublishEvents, SendMessages
 from ..errors import Throttled
+from ..model.event import Event
 from ..model.identity import Identity
+from ..model.trigger import Message
 from .call import Call
 
 MAX_DEPTH = 32  # functions that call functions that ...
@@ -42,13 +47,32 @@ class Nesting:
         """Middleware of the façade, for functions that call by way of the control API of some dialect."""
 
         async def bounded(action: Any, identity: Identity) -> Any:
-            if identity.instance and type(action) is Invoke and not action.root:
+            kind = type(action)
+            if kind is Invoke and identity.instance and not action.root:
                 self._place(action, identity)
+            elif kind in (PublishEvents, FireTrigger):
+                action = replace(action, events=self._events(action.events, identity))
+            elif kind is SendMessages:
+                action = replace(action, messages=self._messages(action.messages, identity))
             return await handler(action, identity)
 
         return bounded
 
     def _place(self, invoke: Invoke, identity: Identity) -> None:
+        invoke.depth, invoke.root = self._next(identity, 1)
+
+    def _events(self, events: tuple[Event, ...], identity: Identity) -> tuple[Event, ...]:
+        if not identity.instance:  # what comes from outside belongs to no family
+            return tuple(event.within(event.hops, "") if event.root else event for event in events)
+        depth, root = self._next(identity, len(events))
+        return tuple(event.within(depth, root) for event in events)
+
+    def _messages(self, messages: tuple[Message, ...], identity: Identity) -> tuple[Message, ...]:
+        depth, root = self._next(identity, len(messages)) if identity.instance else (0, "")
+        return tuple(replace(message, hops=depth, root=root) for message in messages)
+
+    def _next(self, identity: Identity, count: int) -> tuple[int, str]:
+        """How deep what an instance makes is, and what family it belongs to, which grows by `count`. Raises Throttled."""
         mine = [
             call.invoke
             for call in self._active()
@@ -64,7 +88,7 @@ class Nesting:
                 hint="Look for the function that calls itself, by way of others maybe.",
                 retry_after=1.0,
             )
-        size = self._families.pop(root, 0) + 1
+        size = self._families.pop(root, 0) + count
         self._families[root] = size  # the latest one
         if len(self._families) > FAMILIES:
             self._families.popitem(last=False)
@@ -74,4 +98,4 @@ class Nesting:
                 hint="Look for a function that calls itself more than once. A queue takes work of any size.",
                 retry_after=60.0,
             )
-        invoke.depth, invoke.root = depth, root
+        return depth, root

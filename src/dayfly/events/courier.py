@@ -112,7 +112,7 @@ class Courier:
         to = config.on_success if done else config.on_failure
         if to is not None:
             record = report(call, [], verdict, result, namespace=call.namespace, trigger="")
-            self._follow(plan, call.namespace, data(to), record, call.invocation, call.depth)
+            self._follow(plan, call.namespace, data(to), record.within(call.depth, call.root), call.invocation)
         if config.dead_letter is not None and not done:
             event = Event(
                 id=call.invocation,
@@ -121,13 +121,13 @@ class Courier:
                 datacontenttype=call.content_type,
                 data=call.body,
             )
-            self._follow(plan, call.namespace, data(config.dead_letter), event, call.invocation, call.depth)
+            self._follow(plan, call.namespace, data(config.dead_letter), event.within(call.depth, call.root), call.invocation)
         return plan
 
-    def _follow(self, plan: Plan, namespace: str, to: Destination, event: Event, cause: str, depth: int = 0) -> None:
+    def _follow(self, plan: Plan, namespace: str, to: Destination, event: Event, cause: str) -> None:
         """What cannot be passed on is said in the log; it does not keep an end from being written."""
         try:
-            plan.add(self._router.to(namespace, to, event, cause=cause, depth=depth))
+            plan.add(self._router.to(namespace, to, event, cause=cause))
         except DayflyError as error:
             log.warning("%s: %s does not get the event %s: %s", namespace, to, event.id, error)
 
@@ -273,6 +273,7 @@ class Courier:
             timeout_s=trigger.delivery.timeout_s,
             cause=events[0].event.id,
             depth=events[0].event.hops,
+            root=events[0].event.root,
             attempt=first.attempt + 1,
             client=made.client,
         )
@@ -299,7 +300,7 @@ class Courier:
         assert sub.trigger is not None
         if to is not None and verdict.state is not State.CANCELLED:
             record = report(call, [delivered.event], verdict, result, namespace=sub.namespace, trigger=sub.trigger.name)
-            self._follow(plan, sub.namespace, data(to), record, delivered.id)
+            self._follow(plan, sub.namespace, data(to), record.within(delivered.event.hops, delivered.event.root), delivered.id)
         if verdict.state is State.DEAD:
             for letter in (policy.dead_letter, sub.queue.dead_letter if sub.queue is not None else None):
                 if letter is not None:
@@ -313,8 +314,7 @@ class Courier:
         plan = Plan()
         try:
             for event in answered(answer):
-                round_trip = replace(event, extensions=event.extensions | {"dayflyhops": cause.hops})
-                plan.add(written(self._router.accept(namespace, policy.reply, hop(round_trip))))
+                plan.add(written(self._router.accept(namespace, policy.reply, hop(event.within(cause.hops, cause.root)))))
         except DayflyError as error:
             log.warning("%s: an answer to the event %s is not published: %s", namespace, cause.id, error)
         return plan
@@ -382,7 +382,8 @@ def failures(answer: Result | DayflyError, known: set[str]) -> set[str] | None:
 def as_event(message: Message, identifier: str, namespace: str, queue: str, sent: float) -> Event:
     """A message as an event; one that was an event before it came into the queue is that again. Raises BadInput."""
     if message.content_type == cloudevents.STRUCTURED:
-        return cloudevents.from_json(message.body)
+        event = cloudevents.from_json(message.body)
+        return event.within(message.hops or event.hops, message.root)
     extensions: dict[str, str | int | bool] = {}
     if message.group:
         extensions["partitionkey"] = message.group
@@ -395,4 +396,4 @@ def as_event(message: Message, identifier: str, namespace: str, queue: str, sent
         datacontenttype=message.content_type,
         extensions=extensions,
         data=message.body,
-    )
+    ).within(message.hops, message.root)

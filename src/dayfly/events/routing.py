@@ -124,7 +124,7 @@ class Router:
         now = self.clock.now()
         once = "" if again or not trigger.delivery.dedup_s else f"{event.source}\n{event.id}"
         if trigger.calls_async and trigger.target.kind == "function":
-            call = self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops)
+            call = self._call(trigger.namespace, trigger.target, event, cause=event.id, depth=event.hops, root=event.root)
             # In the lane of the function, beside what other triggers call it with.
             once = once and f"{trigger.name}\n{once}"
             return call._replace(of=seq, once=once, window=trigger.delivery.dedup_s)
@@ -145,27 +145,27 @@ class Router:
 
     # --- passing on -------------------------------------------------------------------------------------------------
 
-    def to(self, namespace: str, to: Destination, event: Event, *, cause: str, depth: int = 0) -> Plan:
+    def to(self, namespace: str, to: Destination, event: Event, *, cause: str) -> Plan:
         """An event on its way to a destination, its items' rows included. Raises NotFound or BadInput."""
         now = self.clock.now()
         identifier = new_id()
         if to.kind in ("broker", "topic"):
             return written(self.accept(namespace, to.name, hop(event)))
         if to.kind == "function":
-            item = self._call(namespace, to, event, cause=cause, depth=depth + 1)
+            item = self._call(namespace, to, event, cause=cause, depth=event.hops + 1, root=event.root)
         elif to.kind == "queue":
             queue = self.catalog.queue(namespace, to.name)
             delivered = Delivered(id=identifier, event=event, namespace=namespace, sent=now)
             made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
             key = str(event.attribute("partitionkey") or event.source)[:256] if queue.fifo else ""
-            message = Message(body=made.body, content_type=made.content_type, group=key)
+            message = Message(body=made.body, content_type=made.content_type, group=key, hops=event.hops, root=event.root)
             due = now + queue.delay_s
             item = New(identifier, namespace, queue_lane(to.name), due, now, encode(message), key=key)
         else:
             item = New(identifier, namespace, host_lane(to.name), now, now, encode(Post(to=to, event=event)))
         return Plan(puts(item), [item])
 
-    def _call(self, namespace: str, to: Destination, event: Event, *, cause: str, depth: int) -> New:
+    def _call(self, namespace: str, to: Destination, event: Event, *, cause: str, depth: int, root: str) -> New:
         """The event as an asynchronous call. Raises what the shape raises, or BadInput."""
         now = self.clock.now()
         identifier = new_id()
@@ -181,6 +181,7 @@ class Router:
             invocation=identifier,
             cause=cause,
             depth=depth,
+            root=root,
             client=made.client,
             owner=made.owner,
             note=made.note,

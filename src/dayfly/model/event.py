@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .names import END
 
@@ -20,7 +21,8 @@ TRIGGER_PATTERN = (
     rf"^[A-Za-z0-9]([A-Za-z0-9_.@&/ -]{{0,298}}[A-Za-z0-9_.@&-])?{END}"  # of a trigger, queue or broker, in any dialect
 )
 
-HOPS = "dayflyhops"  # extension: how often the event came out of an answer to another
+HOPS = "dayflyhops"  # extension: how many events and calls it came out of, one of the other
+ROOT = "dayflyroot"  # extension: id of the call from outside that it comes of, where a function made it
 KEY = "partitionkey"  # extension: what belongs together (the Partitioning extension)
 
 _ATTRIBUTE = re.compile(ATTRIBUTE_PATTERN)
@@ -49,9 +51,21 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def hops(self) -> int:
-        """How often it came out of an answer to another event."""
+        """How many events and calls it came out of, one of the other."""
         hops = self.extensions.get(HOPS, 0)
         return hops if isinstance(hops, int) else 0
+
+    @property
+    def root(self) -> str:
+        """Id of the call from outside that it comes of; empty if no function made it."""
+        root = self.extensions.get(ROOT, "")
+        return root if isinstance(root, str) else ""
+
+    def within(self, hops: int, root: str) -> Event:
+        """The same event, as what came of something else. It forgets what it said of that itself."""
+        kept = {name: value for name, value in self.extensions.items() if name not in (HOPS, ROOT)}
+        said: dict[str, Value] = {HOPS: hops} if hops else {}
+        return replace(self, extensions=kept | said | ({ROOT: root} if root else {}))
 
 
 def valid_attribute(name: str) -> bool:

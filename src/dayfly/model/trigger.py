@@ -120,6 +120,8 @@ class Message(Struct, frozen=True, kw_only=True):
     group: Annotated[str, Meta(max_length=256)] = ""  # fifo: what is kept in order
     dedup: Annotated[str, Meta(max_length=256)] = ""  # deduplication id
     delay_s: Annotated[float, Meta(ge=0, le=30 * DAY)] | None = None  # None: the queue's
+    hops: int = 0  # of what it came out of; see model.event
+    root: str = ""
 
 
 class Received(Struct, frozen=True, kw_only=True):
