@@ -33,7 +33,8 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]+|-[a-zA-Z])(?![\w-])")
 EVERYWHERE = {"--help", "--version"}
-FOREIGN = {"--data-binary", "--measure", "--user"}  # curl's, draw.py's, systemd-run's
+# Of curl, draw.py, systemd-run and sam.
+FOREIGN = {"--cw-log-group", "--data-binary", "--measure", "--stack-name", "--tail", "--user"}
 
 MiB, KiB = 1 << 20, 1 << 10
 

@@ -36,6 +36,7 @@ Resources:
     Type: AWS::SQS::Queue
     Properties: {QueueName: sam-jobs, VisibilityTimeout: 45, RedrivePolicy: {deadLetterTargetArn: !GetAtt Failed.Arn, maxReceiveCount: 2}}
   Failed: {Type: AWS::SQS::Queue}
+  Uploads: {Type: AWS::S3::Bucket, Properties: {BucketName: sam-uploads}}
   Greeter:
     Type: AWS::Serverless::Function
     Properties:
@@ -47,6 +48,7 @@ Resources:
       FunctionUrlConfig: {AuthType: NONE}
       Events:
         Work: {Type: SQS, Properties: {Queue: !GetAtt Jobs.Arn, BatchSize: 3}}
+        Files: {Type: S3, Properties: {Bucket: !Ref Uploads, Events: "s3:ObjectCreated:*", Filter: {S3Key: {Rules: [{Name: suffix, Value: .csv}]}}}}
         Often: {Type: Schedule, Properties: {Schedule: rate(5 minutes)}}
         Web: {Type: Api, Properties: {Path: /, Method: get}}
   Inline:
@@ -125,6 +127,21 @@ def test_the_aws_cli_deploys_and_calls(tmp_path: Path) -> None:
         assert [f["FunctionName"] for f in cli(aws, "lambda", "list-functions")["Functions"]] == ["fromcli"]
 
 
+def test_a_name_is_found_as_sam_looks_for_it(tmp_path: Path) -> None:
+    """`sam remote invoke NAME` asks CloudFormation first what that is."""
+    with serving(tmp_path) as aws:
+        aws.deploy("named", ECHO)
+        url = aws.client("sqs").create_queue(QueueName="jobs")["QueueUrl"]
+        cloud = aws.client("cloudformation")
+        for name, kind in (("named", "AWS::Lambda::Function"), (url, "AWS::SQS::Queue")):
+            (found,) = cloud.describe_stack_resources(PhysicalResourceId=name)["StackResources"]
+            assert (found["PhysicalResourceId"], found["ResourceType"]) == (name, kind)
+        with pytest.raises(ClientError, match="no stacks"):
+            cloud.describe_stack_resources(PhysicalResourceId="other")
+        with pytest.raises(ClientError, match="CreateChangeSet"):
+            cloud.create_change_set(StackName="s", ChangeSetName="c")
+
+
 def test_a_sam_template_is_deployed_whole(tmp_path: Path) -> None:
     from dayfly.cli import sam
 
@@ -146,6 +163,11 @@ def test_a_sam_template_is_deployed_whole(tmp_path: Path) -> None:
             sam.apply(plan, variables, schedules.append, told.append)
         assert aws.call("sam-greeter")[0] == ["hi, us-east-1", "everywhere", ["one"]]
         assert aws.client().get_function_configuration(FunctionName="sam-greeter")["Timeout"] == 7
+        (told,) = aws.client("s3").get_bucket_notification_configuration(Bucket="sam-uploads")["LambdaFunctionConfigurations"]
+        assert (told["Events"], told["Filter"]) == (
+            ["s3:ObjectCreated:*"],
+            {"Key": {"FilterRules": [{"Name": "suffix", "Value": ".csv"}]}},
+        )
         (mapping,) = aws.client().list_event_source_mappings(FunctionName="sam-greeter")["EventSourceMappings"]
         assert (mapping["BatchSize"], mapping["EventSourceArn"]) == (3, "arn:aws:sqs:us-east-1:000000000000:sam-jobs")
         assert (schedules[0].function, schedules[0].expression) == ("sam-greeter", "rate(5 minutes)")

@@ -49,6 +49,7 @@ _RESOURCES = {
     "AWS::Serverless::Function": "functions",
     "AWS::Serverless::LayerVersion": "layers",
     "AWS::SQS::Queue": "queues",
+    "AWS::S3::Bucket": "buckets",
 }
 
 
@@ -68,6 +69,7 @@ class Plan(Struct):
     functions: dict[str, dict[str, Any]] = field(default_factory=dict)  # logical id -> properties, resolved
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     queues: dict[str, dict[str, Any]] = field(default_factory=dict)
+    buckets: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
     def name(self, logical: str) -> str:
@@ -76,6 +78,8 @@ class Plan(Struct):
             properties = getattr(self, kind).get(logical)
             if properties is not None:
                 return str(properties.get(member) or logical)
+        if logical in self.buckets:
+            return str(self.buckets[logical].get("BucketName") or logical.lower())
         return logical
 
     def reference(self, name: str) -> Any:
@@ -84,6 +88,8 @@ class Plan(Struct):
 
     def attribute(self, logical: str, attribute: str) -> Any:
         """What Fn::GetAtt tells of a resource."""
+        if attribute == "Arn" and logical in self.buckets:
+            return f"arn:aws:s3:::{self.name(logical)}"
         if attribute == "Arn" or attribute == "QueueArn":
             service, resource = ("sqs", "") if logical in self.queues else ("lambda", "function:")
             return f"arn:aws:{service}:us-east-1:000000000000:{resource}{self.name(logical)}"
@@ -158,7 +164,7 @@ def read(path: Path, parameters: dict[str, str]) -> Plan:
     return plan
 
 
-_NAMES = ("FunctionName", "LayerName", "QueueName")
+_NAMES = ("FunctionName", "LayerName", "QueueName", "BucketName")
 
 
 def _function(plan: Plan, logical: str, properties: dict[str, Any], resolve: Resolver) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def apply(plan: Plan, variables: dict[str, str], schedule: Callable[[Schedule], 
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
         )
 
-    lam, sqs = client("lambda"), client("sqs")
+    lam, sqs, s3 = client("lambda"), client("sqs"), client("s3")
     layers = {}
     for logical, properties in plan.layers.items():
         content = {"ZipFile": packed(plan.folder / properties.get("ContentUri", "."))}
@@ -231,6 +237,10 @@ def apply(plan: Plan, variables: dict[str, str], schedule: Callable[[Schedule], 
             attributes["RedrivePolicy"] = json.dumps(properties["RedrivePolicy"])
         sqs.create_queue(QueueName=plan.name(logical), Attributes=attributes)
         tell(f"queue {plan.name(logical)}")
+    for logical in plan.buckets:
+        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=plan.name(logical))
+        tell(f"bucket {plan.name(logical)}")
     for logical, properties in plan.functions.items():
         name = plan.name(logical)
         options = {member: properties[member] for member in _PASSED if member in properties}
@@ -259,7 +269,7 @@ def apply(plan: Plan, variables: dict[str, str], schedule: Callable[[Schedule], 
         if properties.get("FunctionUrlConfig"):
             tell(f"url {_url(lam, name, properties['FunctionUrlConfig'])}")
         for event, spec in (properties.get("Events") or {}).items():
-            _event(plan, lam, name, event, spec, schedule, tell)
+            _event(plan, lam, s3, name, event, spec, schedule, tell)
 
 
 def _put(lam: Any, name: str, options: dict[str, Any], code: bytes) -> None:
@@ -316,6 +326,7 @@ def _url(lam: Any, name: str, config: dict[str, Any]) -> str:
 def _event(
     plan: Plan,
     lam: Any,
+    s3: Any,
     name: str,
     event: str,
     spec: dict[str, Any],
@@ -338,8 +349,24 @@ def _event(
             ]
             lam.update_event_source_mapping(UUID=known["UUID"], **options)
         tell(f"mapping {properties['Queue']} to {name}")
+    elif kind == "S3":
+        tell(f"bucket {_notify(lam, s3, name, event, properties)} to {name}")
     else:
         plan.left_out.append(f"event {event} of {name} ({kind})")
+
+
+def _notify(lam: Any, s3: Any, name: str, event: str, properties: dict[str, Any]) -> str:
+    """Have the function hear of a bucket's objects, beside who hears of them already. The bucket."""
+    bucket, events = str(properties["Bucket"]), properties["Events"]
+    arn = lam.get_function_configuration(FunctionName=name)["FunctionArn"]
+    wanted = {"Id": f"{name}-{event}", "LambdaFunctionArn": arn, "Events": [events] if isinstance(events, str) else events}
+    if rules := properties.get("Filter", {}).get("S3Key", {}).get("Rules"):
+        wanted["Filter"] = {"Key": {"FilterRules": rules}}
+    known = s3.get_bucket_notification_configuration(Bucket=bucket)
+    others = [each for each in known.get("LambdaFunctionConfigurations", []) if each["Id"] != wanted["Id"]]
+    told = {"LambdaFunctionConfigurations": [*others, wanted], "QueueConfigurations": known.get("QueueConfigurations", [])}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=told)
+    return bucket
 
 
 def packed(path: Path) -> bytes:

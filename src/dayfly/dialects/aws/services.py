@@ -16,7 +16,7 @@ import msgspec
 from ... import __version__
 from ...model.ids import new_id
 from ..hook import Do, Head, Params, Reply, Route, View
-from . import iam, logs, sqs, sts
+from . import cloudformation, iam, logs, sqs, sts
 from .call import Call, Perform
 from .faults import AwsError
 from .invoke import request_id
@@ -24,18 +24,22 @@ from .s3 import api as s3
 from .scope import scope_of
 from .visible import Visible
 
-QUERY: dict[str, dict[str, Perform]] = {"sts": sts.PERFORMED, "iam": iam.PERFORMED}
+QUERY: dict[str, dict[str, Perform]] = {"sts": sts.PERFORMED, "iam": iam.PERFORMED, "cloudformation": cloudformation.PERFORMED}
 JSON: dict[str, dict[str, Perform]] = {"logs": logs.PERFORMED, "sqs": sqs.PERFORMED}
 _TARGETS = {"Logs_20140328": "logs", "AmazonSQS": "sqs"}
 # What SQS called its errors when it spoke Query: SDKs still tell users these names.
 _QUERY_CODES = {"QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue"}
-_NAMESPACES = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https://iam.amazonaws.com/doc/2010-05-08/"}
+_NAMESPACES = {
+    "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+    "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
+    "cloudformation": "http://cloudformation.amazonaws.com/doc/2010-05-15/",
+}
 
 
 def routes(view: View) -> list[Route]:
     async def root(head: Head, params: Params, body: bytes, do: Do) -> Reply:
         if scope_of(head).service == "s3":  # a bucket and a key look like an account and a queue
-            return await s3.perform(head, _whole(body), do)
+            return await s3.perform(head, _whole(body), do, view)
         return await _perform(head, body, do, view)
 
     async def health(head: Head, params: Params, body: bytes, do: Do) -> Reply:
@@ -46,7 +50,7 @@ def routes(view: View) -> list[Route]:
     async def other(head: Head, params: Params, body: AsyncIterator[bytes], do: Do) -> Reply:
         service = scope_of(head).service
         if service == "s3":
-            return await s3.perform(head, body, do)
+            return await s3.perform(head, body, do, view)
         if service in ("", "lambda"):
             raise AwsError("UnknownOperationException", "There is no operation of this path.", 404)
         raise not_offered(service)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from ...hook import Do, Head, Reply
+from ...hook import Do, Head, Reply, View
 from ..faults import AwsError
 from ..scope import scope_of
-from . import buckets, objects, uploads
+from . import buckets, notifications, objects, uploads
 from .body import Upload
 from .operation import asked
 from .request import Request
@@ -19,6 +19,8 @@ PERFORMED: dict[str, Callable[[Request], Awaitable[Reply]]] = {
     "DeleteBucket": buckets.delete,
     "GetBucketLocation": buckets.location,
     "GetBucketVersioning": buckets.versioning,
+    "PutBucketNotificationConfiguration": notifications.put,
+    "GetBucketNotificationConfiguration": notifications.get,
     "ListObjects": buckets.list_objects,
     "ListObjectsV2": buckets.list_objects_v2,
     "PutObject": objects.put,
@@ -37,7 +39,7 @@ PERFORMED: dict[str, Callable[[Request], Awaitable[Reply]]] = {
 }
 
 
-async def perform(head: Head, body: AsyncIterator[bytes], do: Do) -> Reply:
+async def perform(head: Head, body: AsyncIterator[bytes], do: Do, view: View) -> Reply:
     """Answer a request for S3. Raises AwsError and what the platform raises."""
     found = asked(head)
     serve = PERFORMED.get(found.operation.name)
@@ -46,4 +48,4 @@ async def perform(head: Head, body: AsyncIterator[bytes], do: Do) -> Reply:
     if found.bucket.startswith("."):
         raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404)
     upload = Upload(head, body)
-    return await serve(Request(head, scope_of(head), found.operation, found.bucket, found.key, found.args, upload, do))
+    return await serve(Request(head, scope_of(head), found.operation, found.bucket, found.key, found.args, upload, do, view))

@@ -13,7 +13,7 @@ from ....model.bucket import Listing, Object, valid_bucket
 from ...hook import Reply
 from ..faults import AwsError
 from ..scope import REGION
-from . import xml
+from . import notifications, xml
 from .request import Request
 
 
@@ -43,6 +43,7 @@ async def delete(call: Request) -> Reply:
         await call.do(a.DeleteBucket(namespace=call.namespace, name=call.bucket))
     except Conflict:
         raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409) from None
+    await notifications.forget(call)
     return call.reply({}, 204)
 
 

@@ -13,6 +13,7 @@ from ....errors import BadInput
 from ....model.bucket import Download, Object
 from ...hook import Reply
 from ..faults import AwsError
+from . import notifications
 from .body import members
 from .operation import body_of
 from .request import Request
@@ -40,6 +41,7 @@ async def put(call: Request) -> Reply:
             expect=expect and expect.strip('"'),
         )
     )
+    await notifications.created(call, made)
     return call.reply({"ETag": f'"{made.etag}"'} | members(call.upload.checksums))
 
 
@@ -66,6 +68,7 @@ async def get(call: Request) -> Reply:
 
 async def delete(call: Request) -> Reply:
     await call.do(a.DeleteObjects(namespace=call.namespace, name=call.bucket, keys=(call.key,)))
+    await notifications.removed(call, call.key)
     return call.reply({}, 204)
 
 
@@ -77,6 +80,7 @@ async def delete_many(call: Request) -> Reply:
             "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema"
         )
     await call.do(a.DeleteObjects(namespace=call.namespace, name=call.bucket, keys=tuple(keys)))
+    await notifications.removed(call, *keys)
     return call.reply({} if asked.get("Quiet") else {"Deleted": [{"Key": key} for key in keys]})
 
 
@@ -107,6 +111,7 @@ async def copy(call: Request) -> Reply:
             metadata=described(call) if replaced else found.metadata,
         )
     )
+    await notifications.created(call, made)
     return call.reply({"CopyObjectResult": {"ETag": f'"{made.etag}"', "LastModified": made.modified}})
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ...hook import Head
 from ..faults import AwsError
-from ..service import Operation, operations
+from ..service import Operation, model, operations
 from .xml import decode
 
 LOCAL = ".localhost"  # BUCKET.localhost is a bucket, as BUCKET.s3.amazonaws.com is one of AWS
@@ -83,6 +83,8 @@ def _candidates() -> dict[tuple[str, int], list[_Candidate]]:
         (method, depth): [] for method in ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH") for depth in range(3)
     }
     for operation in operations("s3").values():
+        if model("s3").operation_model(operation.name).deprecated:  # asked for like the one that stands in for it
+            continue
         query, headers = list(operation.literals), []
         shape = operation.input
         for name in shape.required_members if shape is not None else ():

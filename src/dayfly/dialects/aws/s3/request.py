@@ -12,7 +12,7 @@ from .... import errors as e
 from ....actions import PutNamespace
 from ....model.ids import new_id
 from ....model.names import DEFAULT_NAMESPACE
-from ...hook import Do, Head, Reply
+from ...hook import Do, Head, Reply, View
 from ..faults import AwsError
 from ..scope import Scope
 from ..service import Operation
@@ -27,6 +27,7 @@ _ROOTS = {
     "DeleteObjects": "DeleteResult",
     "CreateMultipartUpload": "InitiateMultipartUploadResult",
     "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
 }
 _CODES: tuple[tuple[type[e.DayflyError], str, str, int], ...] = (
     (e.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", 400),
@@ -56,6 +57,7 @@ class Request(Struct, frozen=True):
     args: dict[str, Any]
     upload: Upload
     do: Do
+    view: View
 
     @property
     def namespace(self) -> str:

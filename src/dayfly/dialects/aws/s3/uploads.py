@@ -15,6 +15,7 @@ from ....model.bucket import Listing, Object
 from ....model.ids import new_id
 from ...hook import Reply
 from ..faults import AwsError
+from . import notifications
 from .body import members
 from .objects import described, source
 from .operation import body_of
@@ -109,6 +110,7 @@ async def complete(call: Request) -> Reply:
         )
     )
     await _drop(call, list(there))
+    await notifications.created(call, made)
     return call.reply(
         {"Location": f"/{call.bucket}/{call.key}", "Bucket": call.bucket, "Key": call.key, "ETag": f'"{made.etag}"'}
     )
