@@ -2,11 +2,15 @@
 
 A `Connection` reads into one buffer that is made once, and cuts frames out of it: a small call costs one `recv` and its answer
 one `send`. The gateway is trusted; what it sends is not checked again here.
+
+It waits in `poll`, not in `recv`: the kernel wakes whoever sleeps in a Unix socket's `recv` for room to write as well, so that the
+gateway's taking of an answer would wake the instance that has just gone to sleep, each time, for nothing.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 
@@ -53,6 +57,9 @@ class Connection:
         self.sock = sock
         self.open = True
         self._recv_into = sock.recv_into
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        self._poll = waiting.poll
         self._sendall = sock.sendall
         self._reset(BUFFER)
 
@@ -80,6 +87,7 @@ class Connection:
             self._at = 0
             self._end = end = len(rest)
         try:
+            self._poll()
             count = self._recv_into(self._view[end:] if end else self._view)
         except OSError:
             count = 0
