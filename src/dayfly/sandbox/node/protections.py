@@ -7,6 +7,7 @@ before it takes on tenants who do not trust each other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from msgspec import Struct
 
 from ...runtime.python.seccomp import refuses_descriptors
 from .cgroups import detect, trees
+from .net.firewall import swallowing
 from .net.router import rehearse
 
 REHEARSAL_TIMEOUT = 20.0  # seconds
@@ -66,7 +68,7 @@ def probe(*, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> list[Pro
         _no_new_privs(said["no_new_privs"]),
         _landlock(said["landlock"]),
         _descriptors(refuses_descriptors()),
-        _network(),
+        *_network(),
         *_cgroups(),
         _swap(proc),
         _core_dumps(proc / "sys"),
@@ -179,16 +181,30 @@ def _descriptors(refused: bool) -> Protection:
     return Protection(name="descriptors", state="weaker", why=why, todo="boot a kernel of 6.16 or newer", tenants=True)
 
 
-def _network() -> Protection:
+def _network() -> Iterator[Protection]:
     refused = rehearse()
     if not refused:
         why = (
             "functions reach the internet and nothing of this machine or its neighbours, by the rules of a router of their own"
         )
-        return Protection(name="network", state="on", why=why)
+        yield Protection(name="network", state="on", why=why)
+        with contextlib.suppress(OSError):
+            found = firewalled(swallowing())
+            if found is not None:
+                yield found
+        return
     why = f"functions have loopback alone, whatever they ask for: {refused}"
     todo = "run Dayfly as root with nftables' library (apt-get install libnftables1), on a kernel with veth and nf_tables"
-    return Protection(name="network", state="off", why=why, todo=todo)
+    yield Protection(name="network", state="off", why=why, todo=todo)
+
+
+def firewalled(chains: list[str]) -> Protection | None:
+    """What is said of chains of this machine that drop what it forwards."""
+    if not chains:
+        return None
+    why = f"what functions send out is dropped by this machine's own firewall: {', '.join(chains)}"
+    todo = "let interfaces df+ through, both ways; with Docker: iptables -I DOCKER-USER -i df+ -j ACCEPT, and the same with -o"
+    return Protection(name="firewall", state="weaker", why=why, todo=todo)
 
 
 def _cgroups() -> Iterator[Protection]:
