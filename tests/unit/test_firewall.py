@@ -75,9 +75,9 @@ def test_a_real_one_is_found() -> None:
     def administrate() -> list[str]:
         os.close(new_namespace())
         nft = Nft()
-        nft.run("table inet guard {\n chain all {\n type filter hook forward priority 0; policy drop;\n }\n}\n")
+        nft.run("table inet guard {\n chain everything {\n type filter hook forward priority 0; policy drop;\n }\n}\n")
         nft.close()
         return swallowing()
 
     with ThreadPoolExecutor(1) as thread:  # it alone is on that machine, and ends there
-        assert thread.submit(administrate).result() == ["inet guard all"]
+        assert thread.submit(administrate).result() == ["inet guard everything"]
