@@ -21,6 +21,7 @@ from dayfly.errors import (
 from dayfly.model.call import FunctionError, HttpRequest, Invocation, Status
 from dayfly.model.function import Revision
 from dayfly.model.profile import NATIVE, Profile
+from dayfly.model.quota import Quota
 from dayfly.pool.pool import Limits, Pool
 from dayfly.sandbox.port import ResponseHead
 from dayfly.testing.clock import FakeClock, settle
@@ -443,6 +444,28 @@ async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_ti
     desk.sandbox.boxes[0].ready()
     desk.sandbox.boxes[0].answer(b"1")
     desk.call()
+
+
+async def test_a_namespace_has_no_more_calls_at_a_time_than_its_quota_however_they_end() -> None:
+    desk = Desk(revision(max_instances=1, timeout_s=5.0))
+    desk.dispatcher.quotas = {"default": Quota(concurrent_calls=2)}
+    running = desk.call()
+    waiting = desk.call(invocation="b" * 32)
+    with pytest.raises(Throttled) as caught:
+        desk.call()
+    assert caught.value.members["quota"] == "concurrent_calls"
+    assert desk.dispatcher.running("default") == 2, "who is refused does not count"
+    desk.sandbox.boxes[0].ready()
+    desk.sandbox.boxes[0].answer(b"1")  # one is answered, and the other one begins
+    assert running.endings == 1
+    late = desk.call()
+    desk.dispatcher.cancel("b" * 32)
+    assert waiting.endings == 1
+    assert desk.dispatcher.running("default") == 1
+    desk.sandbox.boxes[-1].ready()
+    desk.clock.advance(5.1)
+    assert isinstance(late.failures[0], TimedOut)
+    assert desk.dispatcher.running("default") == 0
 
 
 def short_desk() -> Desk:

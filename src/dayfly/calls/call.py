@@ -413,7 +413,7 @@ class Call:
         """End with an answer: give back the slot, then write the record."""
         self.done = True
         assert self.instance is not None
-        self.dispatcher.active.pop(self.invoke.invocation, None)
+        self.dispatcher.ended(self)
         self.group.release(self.instance, timings.run)
         self._record(status, timings, http_status, kind, message)
 

@@ -72,6 +72,7 @@ class Dispatcher:
         self.clock = clock
         self.keep: Callable[[Invoke, Status, Keep, bool], None] = lambda *_: None  # inputs of synchronous calls: observe.inputs
         self.active: dict[str, Call] = {}  # by invocation id
+        self._under_way: dict[str, int] = {}  # how many of them, by namespace
         self.quotas: Mapping[str, Quota] = {}  # by namespace
         self._sweeper: Timer | None = None
         self.workflows: Compositions | None = None  # who runs functions that are made of others
@@ -93,6 +94,7 @@ class Dispatcher:
         call = Call(self, invoke, revision, group, client, body_done)
         identifier = invoke.invocation
         self.active[identifier] = call
+        self._under_way[invoke.namespace] = self._under_way.get(invoke.namespace, 0) + 1
         try:
             if self.routes.reservations:
                 self._check_reserved(invoke)
@@ -101,7 +103,7 @@ class Dispatcher:
             instance = group.acquire(call)
         except DayflyError as error:
             error.invocation = identifier
-            del self.active[identifier]
+            self.ended(call)
             if invoke.mode is Mode.SYNC:
                 self.keep(invoke, Status.REJECTED, revision.config.keep_inputs, body_done)
             self.record(rejected(invoke, revision, error, self.clock.now()))
@@ -128,7 +130,7 @@ class Dispatcher:
 
     def running(self, namespace: str) -> int:
         """Calls of a namespace that wait or run."""
-        return sum(call.invoke.namespace == namespace for call in self.active.values())
+        return self._under_way.get(namespace, 0)
 
     def _check_reserved(self, invoke: Invoke) -> None:
         limit = self.routes.reservations.get((invoke.namespace, invoke.function))
@@ -166,7 +168,14 @@ class Dispatcher:
         return True
 
     def ended(self, call: Call) -> None:
+        """To be told once of every call that `begin` has made."""
         self.active.pop(call.invoke.invocation, None)
+        namespace = call.invoke.namespace
+        left = self._under_way[namespace] - 1
+        if left:
+            self._under_way[namespace] = left
+        else:
+            del self._under_way[namespace]
 
     def status_of(self, error: DayflyError) -> Status:
         """How the record calls this failure."""

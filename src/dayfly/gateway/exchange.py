@@ -52,7 +52,6 @@ class Exchange:
         "head",
         "identity",
         "keep_alive",
-        "limit",
         "match",
         "protocol",
         "version",
@@ -64,7 +63,6 @@ class Exchange:
         self.match = match
         self.keep_alive = keep_alive
         self.version = version
-        self.limit = min(protocol.edge.limits.body_bytes, match.mount.dialect.profile.payload_limit)
         self.answered = False  # the answer is whole
         self.complete = False  # the request is whole
         self.current = False  # it is this exchange's turn to write
@@ -80,6 +78,11 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None  # how long the client wants to wait
 
     # --- the request ----------------------------------------------------------------------------------------------
+
+    @property
+    def limit(self) -> int:
+        """Bytes that the body may have."""
+        return min(self.protocol.edge.limits.body_bytes, self.match.mount.dialect.profile.payload_limit)
 
     def begin(self, length: int, chunked: bool) -> bool:
         """The head is there. Refuses, or begins a call whose body streams; True if the body is wanted."""

@@ -111,7 +111,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         known = self._known
         if known is not None and len(data) == known.size and data.startswith(known.raw) and self._quiet():
-            self._unset_keepalive_if_required()
+            if self.timeout_keep_alive_task is not None:
+                self._unset_keepalive_if_required()
             self._repeat(known, data)
             return
         alone = self._between

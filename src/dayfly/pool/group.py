@@ -119,9 +119,20 @@ class Group:
 
     def _queue(self, waiter: Waiter) -> None:
         waiting = len(self.waiting) - self.gave_up
-        alive = len(self.instances) - self.starting
         limits = self.pool.limits
         wait = expected_wait(waiting=waiting, slots=len(self.instances) * self.config.concurrency, service_s=self.service_s)
+        watched = self.pressure.watching and self.serving  # then nothing is started for one more that waits
+        if not watched or waiting >= limits.queue_per_function or wait > limits.queue_timeout_s:
+            self._admit(waiting, wait)
+        self.waiting.append(waiter)
+        self.load.add(1, self._monotonic())
+        if not watched:
+            self.start_for_waiting()
+
+    def _admit(self, waiting: int, wait: float) -> None:
+        """Raises Throttled or Unavailable if one more call may not wait."""
+        alive = len(self.instances) - self.starting
+        limits = self.pool.limits
         verdict = admit(
             free=0,
             alive=alive,
@@ -134,23 +145,21 @@ class Group:
             wait_s=wait if self.instances else 0.0,
             deadline_s=limits.queue_timeout_s,
         )
-        if verdict.rejected:
-            name = f"{self.revision.namespace}/{self.revision.function}"
-            counts = f"{alive} instances run, {self.starting} are starting, {waiting} calls wait"
-            if verdict is Verdict.LIMITED:
-                raise Throttled(
-                    f"{name}: {verdict.value} ({counts})",
-                    hint="Call again after the time in Retry-After, or raise --max or --concurrency of the function.",
-                    retry_after=max(1.0, self.service_s),
-                )
-            raise Unavailable(
+        if not verdict.rejected:
+            return
+        name = f"{self.revision.namespace}/{self.revision.function}"
+        counts = f"{alive} instances run, {self.starting} are starting, {waiting} calls wait"
+        if verdict is Verdict.LIMITED:
+            raise Throttled(
                 f"{name}: {verdict.value} ({counts})",
-                hint="Call again after the time in Retry-After.",
-                retry_after=min(30.0, max(1.0, wait)),
+                hint="Call again after the time in Retry-After, or raise --max or --concurrency of the function.",
+                retry_after=max(1.0, self.service_s),
             )
-        self.waiting.append(waiter)
-        self.load.add(1, self._monotonic())
-        self.start_for_waiting()
+        raise Unavailable(
+            f"{name}: {verdict.value} ({counts})",
+            hint="Call again after the time in Retry-After.",
+            retry_after=min(30.0, max(1.0, wait)),
+        )
 
     def release(self, instance: Instance, run_s: float = 0.0) -> None:
         """A call on this instance has ended after `run_s` seconds; give its slot to the next."""
@@ -258,6 +267,11 @@ class Group:
         return sum(1 for i in self.instances.values() if i.state is not DRAINING)
 
     @property
+    def serving(self) -> bool:
+        """Whether any are alive; the first one mostly is."""
+        return any(instance.state is not DRAINING for instance in self.instances.values())
+
+    @property
     def idle(self) -> list[Instance]:
         """Idle instances, the least recently used first."""
         return [instance for instance in self.free if instance.state is IDLE]
@@ -278,7 +292,7 @@ class Group:
         waiting = len(self.waiting) - self.gave_up
         missing = ceil(waiting / self.config.concurrency) - (self.starting - self.taken)
         if missing > 0 and self.pressure.short:
-            missing = 0 if self.alive else 1
+            missing = 0 if self.serving else 1
             self.pressure.watch()
         self.start(missing)
 

@@ -75,6 +75,11 @@ class Pressure:
         """Whether calls are so short that it is quicker to wait than to start."""
         return self.shortest_s < min(SHORT, self._group.cold_cost_s) and not self._group.once
 
+    @property
+    def watching(self) -> bool:
+        """Whether calls are short, and the next look at the queue is on its way."""
+        return self._timer is not None and self.short
+
     def useful(self, rate: float) -> int:
         """Instances that are of use at this many calls a second."""
         return useful(rate=rate, shortest_s=self.shortest_s, concurrency=self._group.config.concurrency)
