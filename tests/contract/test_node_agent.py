@@ -14,7 +14,7 @@ from dayfly.runtime.python import landlock
 from dayfly.sandbox.node.client import NodeSandbox
 from dayfly.sandbox.node.interpreters import find
 from dayfly.sandbox.node.plans import FIRST_UID
-from dayfly.sandbox.node.processes import family
+from dayfly.sandbox.node.processes import ended, family
 from dayfly.sandbox.port import JobSpec
 from tests.support.sandboxes import (
     LIMIT,
@@ -24,13 +24,16 @@ from tests.support.sandboxes import (
     Place,
     ask,
     call,
-    ended,
     groups,
     place,
     skip_if_impossible,
 )
 
 pytestmark = pytest.mark.anyio
+
+
+async def all_ended(pids: list[int]) -> None:
+    assert all(await asyncio.gather(*(ended(pid, patience=LIMIT) for pid in pids)))
 
 
 async def test_a_second_server_is_refused_clearly(node: Place) -> None:
@@ -48,7 +51,7 @@ async def test_an_agent_of_another_isolation_makes_room(jailed: Place) -> None:
     jailed.sandbox = NodeSandbox(jailed.data, isolation="process")
     await jailed.sandbox.open()
     assert await jailed.sandbox.adopt(lambda spec: Events()) == []
-    await asyncio.gather(*map(ended, before))
+    await all_ended(before)
     box, _ = await jailed.ready("echo")
     assert await ask(box, 1) == 1
 
@@ -91,7 +94,7 @@ async def test_without_a_next_server_everything_ends(request: pytest.FixtureRequ
         everything = family(agent)
         assert len(everything) == 3  # agent, zygote, instance
         await found.sandbox.close(keep=True)  # type: ignore[call-arg]
-        await asyncio.gather(*map(ended, everything))
+        await all_ended(everything)
 
 
 async def test_killing_the_agent_leaves_nothing_and_the_next_one_serves(node: Place) -> None:
@@ -103,7 +106,7 @@ async def test_killing_the_agent_leaves_nothing_and_the_next_one_serves(node: Pl
     error = (await events.gone()).error
     assert isinstance(error, InstanceDied)
     assert "node agent died" in error.detail
-    await asyncio.gather(*map(ended, everything))
+    await all_ended(everything)
     fresh, _ = await node.ready("echo")
     assert await ask(fresh, 1) == 1
     assert groups(box.spec.id) == []
@@ -114,7 +117,7 @@ async def test_killing_the_zygote_ends_its_instances_and_the_next_one_serves(nod
     _, zygote, *instances = family(node.sandbox.agent_pid)  # type: ignore[attr-defined]
     os.kill(zygote, signal.SIGKILL)
     assert isinstance((await events.gone()).error, InstanceDied)
-    await asyncio.gather(*map(ended, instances))
+    await all_ended(instances)
     fresh, _ = await node.ready("echo")
     assert await ask(fresh, 1) == 1
 
@@ -142,7 +145,7 @@ async def test_a_shut_down_node_leaves_nothing(node: Place) -> None:
     everything = family(node.sandbox.agent_pid)  # type: ignore[attr-defined]
     await node.sandbox.close()
     assert events.exit.result().error is None
-    await asyncio.gather(*map(ended, everything))
+    await all_ended(everything)
     assert not (node.data / "run" / "node.sock").exists()
 
 
@@ -197,7 +200,7 @@ async def test_a_cancelled_job_ends(node: Place) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.gather(*map(ended, everything))
+    await all_ended(everything)
 
 
 async def test_a_job_sees_nothing_but_its_folders(jailed: Place) -> None:

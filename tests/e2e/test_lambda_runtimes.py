@@ -36,7 +36,7 @@ def test_the_environment_is_the_documented_one(aws: Aws) -> None:
         "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API",
         "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT",
         "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "PWD", "SHLVL", "TZ",
-        "_HANDLER", "_X_AMZN_TRACE_ID", "MINE",
+        "_HANDLER", "_X_AMZN_TRACE_ID", "MINE", "AWS_ENDPOINT_URL",  # the last one is ours: it leads SDKs to this server
     }  # fmt: skip
     assert (env["AWS_EXECUTION_ENV"], env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("AWS_Lambda_python3.12", "256")
     assert (folder, path[0], path[2]) == ("/var/task", "/var/task", "/opt/python")

@@ -185,22 +185,6 @@ async def place(name: str, **options: Any) -> AsyncIterator[Place]:
             await found.sandbox.close()
 
 
-async def ended(pid: int) -> None:
-    """Wait until a process is gone; its parent may be anybody."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(fd, done.set)
-    try:
-        await asyncio.wait_for(done.wait(), LIMIT)
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
-
-
 def groups(instance: str) -> list[Path]:
     # Not `glob`: it raises where a folder goes while it looks, and others on this machine come and go.
     return [Path(at, instance) for at, below, _ in os.walk("/sys/fs/cgroup") if instance in below]

@@ -26,10 +26,11 @@ from . import messages as m
 from .agent import BUSY, GRACE
 from .box import NodeBox
 from .link import Link
+from .processes import ended
 from .spawn import log_of, spawn
 
 OPEN_TIMEOUT = 15.0  # seconds an agent may take to start, or to end before another one starts
-
+END_TIMEOUT = 5.0  # seconds an agent that has ended everything may take to end itself
 SERVED_PATIENCE = 0.5  # seconds until we believe that another server has the agent
 
 RETRY = 0.05  # seconds before we look again whether an agent that is going has gone
@@ -119,9 +120,10 @@ class NodeSandbox:
                 await self._ask(m.Shutdown)
             except Unavailable:
                 pass  # it is gone, which is what we want
-        self._link = None
-        self.agent_pid = 0
+        agent, self._link, self.agent_pid = self.agent_pid, None, 0
         link.close()
+        if not keep:
+            await ended(agent, patience=END_TIMEOUT)  # who stops a server may look at once for what it leaves
         for box in list(self._boxes.values()):
             box.detach()
         self._boxes.clear()

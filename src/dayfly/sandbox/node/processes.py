@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterable
@@ -39,6 +40,25 @@ def family(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+async def ended(pid: int, *, patience: float) -> bool:
+    """Wait until a process is gone, whoever its parent is. False if it is not after so many seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(handle, gone.set)
+    try:
+        await asyncio.wait_for(gone.wait(), patience)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+    return True
 
 
 def memory_kb(pids: Iterable[int]) -> int:
