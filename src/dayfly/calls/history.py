@@ -24,7 +24,7 @@ from ..actions import (
     Record,
 )
 from ..errors import DayflyError, NotFound
-from ..events.queue import AsyncQueue
+from ..events.queue import AsyncQueue, Entry
 from ..events.retry import State
 from ..model.call import Invocation, Mode, Result, Status, Timings
 from ..model.ids import id_time
@@ -89,12 +89,34 @@ class History:
         if record is not None and record.namespace != action.namespace:
             record = None
         if entry is not None and (entry.open or record is None):
-            return entry.invocation()  # a crash may have taken the record along; what became of the call is on disk
+            return await self._of_queue(entry)
         if record is None:
             raise self._missing(action.namespace, action.id)
         if entry is not None and entry.state is not State.DONE:
             return replace(record, status=entry.invocation().status, error_message=record.error_message or entry.last_error)
         return record
+
+    async def _of_queue(self, entry: Entry) -> Invocation:
+        """What the queue knows of a call without a record. A crash may have taken that along; what became of the call is on disk."""
+        known = entry.invocation()
+        if entry.open:
+            return known
+        try:
+            result = await self._queue.result(entry.id)
+        except NotFound:  # it ended without an answer
+            return known
+        error = result.error
+        return replace(
+            known,
+            revision=result.revision,
+            cold=result.cold,
+            timings=result.timings,
+            http_status=result.status,
+            error_type=error.type if error else "",
+            error_message=known.error_message or (error.message if error else ""),
+            answer=result.body.decode("utf-8", "replace"),
+            note=result.note,
+        )
 
     @staticmethod
     def _missing(namespace: str, identifier: str) -> NotFound:
