@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from .gateway.limits import EdgeLimits
 from .model.function import Keep as Keep
 from .model.usage import PriceSheet
-from .observe.inputs import KEEP_BYTES, LONGEST
+from .observe.inputs import KEEP_BYTES, LONGEST, RATE
 from .pool.pool import Limits
 
 
@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keep_inputs: Keep = Keep.ALL  # of which synchronous calls, for replays
     keep_inputs_mb: int = KEEP_BYTES >> 20  # about
     keep_inputs_longest: int = LONGEST  # bytes of one
+    keep_inputs_rate: int = RATE  # bytes a second
     allow_targets: tuple[str, ...] = ()  # private networks that triggers may post to
     shutdown_grace_s: float = 10.0  # calls under way may end
     orphan_grace_s: float = 30.0  # instances outlive a killed server for so long

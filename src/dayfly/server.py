@@ -146,6 +146,7 @@ class Server:
             keep=settings.keep_inputs,
             keep_bytes=settings.keep_inputs_mb << 20,
             longest=settings.keep_inputs_longest,
+            rate=settings.keep_inputs_rate,
         )
         self.recorder = Recorder(self.store, self.clock, inputs=self.inputs)
         self.logs = LogStore(self.store, self.clock)
@@ -267,7 +268,7 @@ class Server:
             metrics,
             instances=lambda: dict.fromkeys(map(str, State), 0) | Counter(str(info.state) for info in self.pool.infos()),
             queue_depth=lambda: self.queue.waiting,
-            dropped=lambda: {"invocations": self.recorder.dropped, "logs": self.logs.dropped},
+            dropped=lambda: {"invocations": self.recorder.dropped, "inputs": self.inputs.skipped, "logs": self.logs.dropped},
         )
         self.event_metrics = EventMetrics(
             metrics, self.events_clock, accepted=lambda: self.eventing.brokers.accepted, lags=lambda: self.queue.lags

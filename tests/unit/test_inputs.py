@@ -10,7 +10,7 @@ from dayfly.actions import Invoke
 from dayfly.errors import NotFound
 from dayfly.model.call import HttpRequest, Invocation, Mode, Status, Timings
 from dayfly.model.function import Keep
-from dayfly.observe.inputs import LONGEST, WAITING_BYTES, Inputs
+from dayfly.observe.inputs import BURST, LONGEST, RATE, WAITING_BYTES, WEIGHT, Inputs
 from dayfly.observe.recorder import Recorder
 from dayfly.store.sqlite import SqliteStore
 from dayfly.testing.clock import FakeClock
@@ -30,9 +30,9 @@ def call(id: str, size: int = 10, function: str = "f", **more: object) -> Invoke
     return Invoke(namespace="default", function=function, body=b"x" * size, invocation=id, **more)  # type: ignore[arg-type]
 
 
-async def recording(store: SqliteStore, **settings: object) -> tuple[Inputs, Recorder]:
+async def recording(store: SqliteStore, clock: FakeClock | None = None, **settings: object) -> tuple[Inputs, Recorder]:
     inputs = Inputs(store, **settings)  # type: ignore[arg-type]
-    recorder = Recorder(store, FakeClock(), inputs=inputs)
+    recorder = Recorder(store, clock or FakeClock(), inputs=inputs)
     await recorder.open()
     return inputs, recorder
 
@@ -127,6 +127,33 @@ async def test_what_is_too_long_or_was_streamed_says_so(store: SqliteStore) -> N
         await recorder.given("default", "streamed")
 
 
+async def test_of_a_storm_a_sample_is_kept_and_everything_that_failed(store: SqliteStore) -> None:
+    """Given more calls at once than the rate lets through, then those that failed are kept all the same, the reason of the others is
+    told, and after some quiet seconds calls are kept again."""
+    clock = FakeClock()
+    inputs, recorder = await recording(store, clock)
+    fit = int(RATE * BURST) // (WEIGHT + 10)
+    ids = [f"e{number:031x}" for number in range(fit + 100)]
+    for id in ids:
+        ends(inputs, recorder, call(id))
+    ends(inputs, recorder, call("bad"), Status.ERROR)
+    assert inputs.skipped == 100
+    assert await kept(recorder, ids[0], ids[fit - 1], ids[fit], ids[-1], "bad") == [ids[0], ids[fit - 1], "bad"]
+    with pytest.raises(NotFound, match=r"8 MiB a second; dayfly up --keep-inputs-rate"):
+        await recorder.given("default", ids[-1])
+    clock.advance(0.5)
+    ends(inputs, recorder, call("too soon"))  # the allowance grows with what is written
+    await recorder.flush()
+    ends(inputs, recorder, call("later"))
+    assert await kept(recorder, "later") == ["later"]
+
+
+async def test_the_longest_input_is_kept_however_low_the_rate(store: SqliteStore) -> None:
+    inputs, recorder = await recording(store, rate=1 << 10)
+    ends(inputs, recorder, call("long", size=LONGEST))
+    assert await kept(recorder, "long") == ["long"]
+
+
 async def test_the_reason_is_told_where_there_is_a_record_and_no_input(store: SqliteStore) -> None:
     inputs, recorder = await recording(store, keep=Keep.FAILED)
     ends(inputs, recorder, call("good"))
@@ -181,7 +208,7 @@ async def test_what_waits_for_the_disk_is_bounded(store: SqliteStore, monkeypatc
     written = store.write_behind
     monkeypatch.setattr(store, "write_behind", lambda *statements, done: held.append((statements, done)))
     for number in range(1000):
-        ends(inputs, recorder, call(f"e{number:031x}", size=LONGEST))
+        ends(inputs, recorder, call(f"e{number:031x}", size=LONGEST), Status.ERROR)  # the rate does not bound these
     bodies = sum(
         len(row["body"]) for statements, _ in held for name, rows in statements if name == "inputs_put" for row in rows
     )

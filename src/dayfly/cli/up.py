@@ -166,6 +166,7 @@ def _edge_of(given: tuple[str, ...]) -> dict[str, int | float]:
 )
 @click.option("--keep-inputs-mb", type=click.IntRange(1), metavar="MB", help="How much of them, on disk; by default 256.")
 @click.option("--keep-inputs-longest", type=click.IntRange(1), metavar="KIB", help="The longest input kept; by default 256.")
+@click.option("--keep-inputs-rate", type=click.IntRange(1), metavar="MB", help="How much of them a second; by default 8.")
 @click.option("--ready-fd", type=int, hidden=True)
 @token_option
 @click.pass_context
@@ -219,6 +220,7 @@ def _settings(
     keep_inputs: str,
     keep_inputs_mb: int | None,
     keep_inputs_longest: int | None,
+    keep_inputs_rate: int | None,
     ready_fd: int | None,
 ) -> Settings:
     from msgspec.structs import replace
@@ -258,6 +260,8 @@ def _settings(
         settings = replace(settings, keep_inputs_mb=keep_inputs_mb)
     if keep_inputs_longest:
         settings = replace(settings, keep_inputs_longest=keep_inputs_longest << 10)
+    if keep_inputs_rate:
+        settings = replace(settings, keep_inputs_rate=keep_inputs_rate << 20)
     return replace(settings, edge=edge, limits=limits)
 
 

@@ -91,7 +91,12 @@ def platform_metrics(
     metrics.read(metrics.gauge("dayfly_instances", "Instances, by state.", ("state",)), instances)
     metrics.read(metrics.gauge("dayfly_async_queue_depth", "Asynchronous calls that wait."), queue_depth)
     metrics.read(
-        metrics.counter("dayfly_records_dropped_total", "Records given up because the disk was behind.", ("kind",)), dropped
+        metrics.counter(
+            "dayfly_records_dropped_total",
+            "Records given up because the disk was behind, and inputs beyond their rate.",
+            ("kind",),
+        ),
+        dropped,
     )
     info = metrics.gauge("dayfly_build_info", "The version that runs.", ("version", "python"))
     info.of(__version__, platform.python_version()).set(1)

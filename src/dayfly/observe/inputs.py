@@ -4,6 +4,9 @@ Asynchronous calls and events keep theirs in the queue. On the warm path this co
 records of the same calls, in their transaction: a row for each function, with everything it was given since the last one. So a
 thousand calls cost the disk one row and no index entry each, and are found by the range of their ids. Up to a size; then the oldest go.
 
+To keep every input of a function under full load would cost a tenth of its throughput and more with large bodies. So there is a rate, and
+calls that went well beyond it are not kept: a developer's calls all are, of a storm a sample is, and of what fails everything.
+
 Values of headers that let somebody in are not written. Where the disk does not keep up, inputs are dropped rather than held: memory stays
 bounded, and nobody waits for a recording.
 """
@@ -28,10 +31,16 @@ KEEP_BYTES: Final = 256 << 20  # of all inputs on disk, unless the operator says
 LONGEST: Final = 256 << 10  # bytes of a body that is kept
 WAITING_BYTES: Final = 16 << 20  # of bodies that are not on disk yet, at most
 SLICE_BYTES: Final = 1 << 20  # of bodies, enough to be written
+RATE: Final = (
+    8 << 20
+)  # bytes a second of calls that went well, each counted with WEIGHT more; unless the operator says otherwise
+WEIGHT: Final = 4 << 10  # bytes: what an input costs besides its body
+BURST: Final = 2.0  # seconds of the rate that may come at once
 BITE: Final = 500  # rows deleted in one go
 UNREAD: Final = "(not kept)"  # stands where a header's value let somebody in
 SECRET_HEADERS: Final = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key", "x-amz-security-token"))
 _ALL: Final = Keep.ALL  # see pool.group
+_OK: Final = Status.OK
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,18 +56,31 @@ _decode = msgspec.msgpack.Decoder(_Row).decode
 
 
 class Inputs:
-    """`keep_bytes`: of what is kept on disk, about. `longest`: bytes of a body."""
+    """`keep_bytes`: of what is kept on disk, about. `longest`: bytes of a body. `rate`: bytes a second, see RATE."""
 
-    def __init__(self, store: Store, *, keep: Keep = Keep.ALL, keep_bytes: int = KEEP_BYTES, longest: int = LONGEST) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        keep: Keep = Keep.ALL,
+        keep_bytes: int = KEEP_BYTES,
+        longest: int = LONGEST,
+        rate: int = RATE,
+    ) -> None:
         self._store = store
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._longest = longest
+        self._rate = rate
+        self._burst = max(int(rate * BURST), longest + WEIGHT)  # the longest input fits when there was silence
+        self._allowance = self._burst  # bytes that may be kept now
+        self._refilled = 0.0
         self._pending: list[Invoke] = []
         self._size = 0  # bytes of their bodies
         self._left_out: list[tuple[tuple[str, str], str, int]] = []
         self._room = WAITING_BYTES  # what may be pending: less what waits for the disk
         self.enough: Callable[[], None] = lambda: None  # called when a write is worth it
+        self.skipped = 0  # inputs beyond the rate
 
     def keep(self, invoke: Invoke, status: Status, chosen: Keep, whole: bool) -> None:
         """Of a synchronous call that has ended. `chosen`: by its function. Not `whole`: its body did not come with the call."""
@@ -68,6 +90,12 @@ class Inputs:
         if size > self._longest or not whole:
             self._leave_out(invoke, size if whole else -1)
             return
+        if status is _OK:
+            left = self._allowance - size - WEIGHT
+            if left < 0:
+                self.skipped += 1
+                return
+            self._allowance = left
         size += self._size
         if size > self._room:
             return
@@ -85,8 +113,10 @@ class Inputs:
 
     # --- writing, by the recorder -----------------------------------------------------------------------------------
 
-    def take(self) -> tuple[list[Statement], int]:
-        """What is to be written, and how many bytes of bodies `written` is to be told of."""
+    def take(self, now: float) -> tuple[list[Statement], int]:
+        """What is to be written, and how many bytes of bodies `written` is to be told of. `now`: monotonic seconds."""
+        self._allowance = min(self._burst, self._allowance + int((now - self._refilled) * self._rate))
+        self._refilled = now
         pending, self._pending, size, self._size = self._pending, [], self._size, 0
         left_out, self._left_out = self._left_out, []
         if not pending and not left_out:
@@ -145,6 +175,11 @@ class Inputs:
         """Why the input of a call that is on record is not there."""
         if self._keep is Keep.NONE or (self._keep is Keep.FAILED and status is Status.OK):
             return f"this server keeps the inputs of {'no calls' if self._keep is Keep.NONE else 'failed calls alone'}"
+        if self.skipped and status is Status.OK:
+            return (
+                f"at times there were more calls than inputs are kept of ({self._rate >> 20} MiB a second; "
+                f"dayfly up --keep-inputs-rate), its function asks for that, or it was the oldest of {self._keep_bytes >> 20} MiB"
+            )
         return f"its function asks for that, or it was the oldest of more than {self._keep_bytes >> 20} MiB of inputs"
 
 

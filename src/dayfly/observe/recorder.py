@@ -107,7 +107,7 @@ class Recorder:
             ("invocations_put", {"first": first, "rows": records.encode(batch)}),
             ("usage_add", {"rows": ledger.rows()}),
         ]
-        inputs, given = self._inputs.take()
+        inputs, given = self._inputs.take(self._clock.monotonic())
         statements += inputs
         self._since_prune += 1
         if self._since_prune >= PRUNE_EVERY:
