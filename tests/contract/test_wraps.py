@@ -11,7 +11,7 @@ import pytest
 from dayfly.errors import InitFailed, InstanceDied
 from dayfly.sandbox.node import processes
 from dayfly.sandbox.node.plans import FIRST_UID
-from dayfly.sandbox.node.wrap import bubblewrap, oci
+from dayfly.sandbox.node.wrap import PROGRAMS, WRAPS, bubblewrap, oci
 from dayfly.sandbox.node.wrap.view import View, furnish
 from dayfly.sandbox.port import JobSpec
 from tests.support.sandboxes import Place, ask, call, place, why_not
@@ -107,6 +107,17 @@ def test_the_bundle_says_what_oci_runtimes_need(tmp_path: Path) -> None:
     assert {entry["type"] for entry in config["linux"]["namespaces"]} == {"pid", "ipc", "uts", "mount", "cgroup", "network"}
     assert all("nosuid" in mount["options"] for mount in config["mounts"])
     assert "/proc/kallsyms" in config["linux"]["maskedPaths"]
+
+
+@pytest.mark.parametrize("isolation", ["bubblewrap", "crun", "runsc"])
+def test_a_program_is_the_one_that_the_servers_own_path_names(
+    isolation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / PROGRAMS[isolation]
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert str(program) in WRAPS[isolation](view(tmp_path))
 
 
 def test_the_root_has_a_point_for_every_mount(tmp_path: Path) -> None:

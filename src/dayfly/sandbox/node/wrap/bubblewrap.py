@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 
 from ....runtime.python.jail import FUNCTION_ID, MASKED
-from .view import DEVICES, View
+from .view import DEVICES, View, located
 
 
 def command(view: View) -> list[str]:
     """The command line that starts an instance."""
-    words = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+    words = [located("bwrap"), "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--hostname", view.hostname or "dayfly"]
     if not view.network:
         words.append("--unshare-net")

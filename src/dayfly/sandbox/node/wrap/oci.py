@@ -16,7 +16,7 @@ from typing import Any
 
 from ....runtime.python.jail import MASKED
 from ..cgroup_tree import read
-from .view import View
+from .view import View, located
 
 _CAPABILITIES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]  # to become somebody without any
 _SAFE = ["nosuid", "nodev"]
@@ -28,7 +28,7 @@ def crun(view: View) -> list[str]:
     state = ["--root", str(view.folder / "state"), "--cgroup-manager=disabled"]
     return [
         *_out_of_sight(),
-        "crun",
+        located("crun"),
         *state,
         "run",
         "--preserve-fds=2",
@@ -53,7 +53,7 @@ def runsc(view: View) -> list[str]:
     bundle(view)
     options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=all"]
     options.append("--network=host" if view.network else "--network=none")
-    return ["runsc", *options, "run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
+    return [located("runsc"), *options, "run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
 
 
 def bundle(view: View) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,6 +25,11 @@ class View(Struct, frozen=True, kw_only=True):
     network: bool  # the host's; else loopback alone
     resolver: Path  # stands in for /etc/resolv.conf where there is a network
     root_user: bool  # whether whoever starts it is root: it keeps what it needs to become somebody else
+
+
+def located(program: str) -> str:
+    """Where the server's own PATH has it: what starts a sandbox has another one."""
+    return shutil.which(program) or program
 
 
 def furnish(root: Path, visible: list[tuple[str, str]]) -> list[tuple[str, str]]:
