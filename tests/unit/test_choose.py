@@ -154,26 +154,31 @@ def test_expected_wait(waiting: int, slots: int, service: float, ready: float, e
 
 
 @pytest.mark.parametrize(
-    ("rate", "shortest", "concurrency", "expected"),
+    ("rate", "shortest", "busy", "processors", "concurrency", "expected"),
     [
-        (0.0, 0.0001, 1, 2),  # nothing is known to end
-        (10_000.0, 0.0001, 1, 6),  # one instance at work all the time: room for four times as much, and two
-        (20_000.0, 0.0001, 1, 10),
-        (20_000.0, 0.0001, 4, 4),
+        (0.0, 0.0001, 0.0001, 2, 1, 2),  # nothing is known to end
+        (10_000.0, 0.0001, 0.0001, 2, 1, 3),  # they compute: one for each processor, and one
+        (10_000.0, 0.0001, 0.0001, 64, 1, 5),  # one instance at work all the time: room for four times as much, and one
+        (20_000.0, 0.0001, 0.0001, 64, 1, 9),
+        (20_000.0, 0.0001, 0.0001, 64, 4, 3),
+        (600.0, 0.003, 0.003, 2, 1, 3),
+        (600.0, 0.003, 0.001, 2, 1, 8),  # two thirds of the time they wait for somebody else: 1.2 at a time, and room
+        (600.0, 0.003, 0.0, 2, 1, 9),
     ],
 )
-def test_useful(rate: float, shortest: float, concurrency: int, expected: int) -> None:
-    assert useful(rate=rate, shortest_s=shortest, concurrency=concurrency) == expected
+def test_useful(rate: float, shortest: float, busy: float, processors: int, concurrency: int, expected: int) -> None:
+    found = useful(rate=rate, shortest_s=shortest, busy_s=busy, processors=processors, concurrency=concurrency)
+    assert found == expected
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"waiting": 31, "ready": 1, "rate": 10_000.0}, 5),  # the one is always at work
-        ({"waiting": 31, "ready": 1, "rate": 10_000.0, "starting": 5}, 0),  # they are on their way
-        ({"waiting": 1, "ready": 1, "rate": 10_000.0}, 1),  # never more than wait
-        ({"waiting": 253, "ready": 8, "rate": 15_000.0}, 0),  # something else is the limit
-        ({"waiting": 253, "ready": 8, "rate": 15_000.0, "stuck": 2}, 2),  # two of them serve nobody
+        ({"waiting": 31, "ready": 1, "rate": 10_000.0, "enough": 6}, 5),
+        ({"waiting": 31, "ready": 1, "rate": 10_000.0, "enough": 6, "starting": 5}, 0),  # they are on their way
+        ({"waiting": 1, "ready": 1, "rate": 10_000.0, "enough": 6}, 1),  # never more than wait
+        ({"waiting": 253, "ready": 8, "rate": 15_000.0, "enough": 8}, 0),  # something else is the limit
+        ({"waiting": 253, "ready": 8, "rate": 15_000.0, "enough": 8, "stuck": 2}, 2),  # two of them serve nobody
         ({"waiting": 10, "ready": 4, "rate": 0.0}, 10),  # nothing ended: calls are long now
         ({"waiting": 10, "ready": 4, "rate": 10.0, "stuck": 2}, 10),  # half of them are
         ({"waiting": 10, "ready": 4, "rate": 0.0, "starting": 3, "concurrency": 2}, 2),
@@ -181,5 +186,5 @@ def test_useful(rate: float, shortest: float, concurrency: int, expected: int) -
     ],
 )
 def test_relief(given: dict[str, float], expected: int) -> None:
-    arguments = {"starting": 0, "stuck": 0, "shortest_s": 0.0001, "concurrency": 1, **given}
+    arguments = {"starting": 0, "stuck": 0, "enough": 2, "concurrency": 1, **given}
     assert relief(**arguments) == expected  # type: ignore[arg-type]

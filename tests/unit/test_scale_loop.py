@@ -33,11 +33,11 @@ class ReadySandbox(ScriptedSandbox):
 
 
 class World:
-    def __init__(self, target: Revision) -> None:
+    def __init__(self, target: Revision, limits: Limits | None = None) -> None:
         self.target = target
         self.clock = FakeClock()
         self.sandbox = ReadySandbox(self.clock)
-        self.pool = Pool(self.sandbox, self.clock, lambda r: {}, Limits())
+        self.pool = Pool(self.sandbox, self.clock, lambda r: {}, limits or Limits())
         self.loop = ScaleLoop(self.pool, self.clock)
         self.dispatcher = Dispatcher(self, self.pool, lambda record: None, self.clock)
         self.clients: list[Waiting] = []
@@ -114,6 +114,21 @@ async def test_what_a_first_burst_of_short_calls_started_too_many_goes_under_loa
     await settle()
     assert 2 <= len(world.alive) <= 6
     await world.run(2)
+    assert all(client.endings == 1 for client in world.clients)
+
+
+async def test_instances_that_are_too_many_go_though_none_of_them_is_ever_idle() -> None:
+    """Given six instances that compute on two processors, all of them always at work, then all but two end with their last calls."""
+    world = World(revision(max_instances=50), Limits(processors=2))
+    for _ in range(6):
+        world.call(1.5)
+    await world.clock.pass_time(0.5)
+    assert len(world.pool.group(world.target).busy) == 6
+    world.pool.group(world.target).pressure.ended(0.0003, cpu_us=200)
+    world.loop.tick()
+    assert len(world.pool.group(world.target).busy) == 2  # nothing is known to end: one, and one in between
+    await world.run(2)
+    assert len(world.alive) == 2
     assert all(client.endings == 1 for client in world.clients)
 
 

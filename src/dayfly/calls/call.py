@@ -414,7 +414,7 @@ class Call:
         self.done = True
         assert self.instance is not None
         self.dispatcher.ended(self)
-        self.group.release(self.instance, timings.run)
+        self.group.release(self.instance, timings.run, self.usage[0])
         self._record(status, timings, http_status, kind, message)
 
     def _record(

@@ -161,12 +161,12 @@ class Group:
             retry_after=min(30.0, max(1.0, wait)),
         )
 
-    def release(self, instance: Instance, run_s: float = 0.0) -> None:
-        """A call on this instance has ended after `run_s` seconds; give its slot to the next."""
+    def release(self, instance: Instance, run_s: float = 0.0, cpu_us: int = 0) -> None:
+        """A call on this instance has ended after `run_s` seconds, `cpu_us` of them computing; give its slot to the next."""
         now = self._monotonic()
         if run_s:
             self.service_s += 0.1 * (run_s - self.service_s)
-            self.pressure.ended(run_s, instance.follows)
+            self.pressure.ended(run_s, instance.follows, cpu_us)
         self.load.add(-1, now)
         if instance.ahead:
             self.moves_on(instance)
@@ -275,6 +275,11 @@ class Group:
     def idle(self) -> list[Instance]:
         """Idle instances, the least recently used first."""
         return [instance for instance in self.free if instance.state is IDLE]
+
+    @property
+    def busy(self) -> list[Instance]:
+        """Instances that are at work and take further calls."""
+        return [instance for instance in self.instances.values() if instance.state is BUSY]
 
     def reserve(self, wanted: int) -> None:
         """Start instances ahead of need until `wanted` are alive (within the maximum and the machine's room)."""

@@ -7,9 +7,11 @@ locks and the cores make every start slower. What waits for a start is served in
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -35,6 +37,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     concurrent_starts: int = 8
     queue_per_function: int = 1000  # calls that wait for an instance
     queue_timeout_s: float = 30.0  # how long one waits at most
+    processors: int = msgspec.field(default_factory=lambda: len(os.sched_getaffinity(0)))  # that instances compute on
 
 
 class Pool:

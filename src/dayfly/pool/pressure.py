@@ -25,6 +25,7 @@ STEADY: Final = 0.001  # seconds of the quickest,
 LONGEST: Final = 0.02  # and of the slowest call lately, where calls are sent ahead
 LEAST: Final = 0.01  # seconds between two looks at a queue
 MOST: Final = 0.05
+REACH: Final = 0.0001  # seconds of a call that reaching its instance may take, all of it computing
 MEMORY: Final = 1.0  # seconds after which the shortest run is looked for anew; it counts for as long again
 
 
@@ -32,7 +33,8 @@ class Pressure:
     """Watches the queue of one group."""
 
     __slots__ = (
-        "_before_s", "_done", "_group", "_latest_s", "_longest_before_s", "_longest_s", "_since", "_timer", "_turned", "done",
+        "_before_cpu_us", "_before_s", "_done", "_group", "_latest_cpu_us", "_latest_s", "_longest_before_s", "_longest_s",
+        "_since", "_timer", "_turned", "done",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -40,6 +42,7 @@ class Pressure:
         self.done = 0  # calls that ended
         self._latest_s = inf  # what the quickest took since `_turned`,
         self._before_s = inf  # and in the time before that
+        self._latest_cpu_us = self._before_cpu_us = 0  # what those two computed, as their instance says
         self._longest_s = 0.0  # likewise, of the slowest
         self._longest_before_s = 0.0
         self._turned = 0.0
@@ -47,11 +50,13 @@ class Pressure:
         self._done = 0  # and `done` then
         self._timer: Timer | None = None
 
-    def ended(self, run_s: float, follows: bool = False) -> None:
-        """A call took so many seconds on its instance. `follows`: as far as was seen, it may have begun earlier."""
+    def ended(self, run_s: float, follows: bool = False, cpu_us: int = 0) -> None:
+        """A call took so many seconds on its instance, which computed for `cpu_us`; 0: it does not say. `follows`: as far as was
+        seen, it may have begun earlier."""
         self.done += 1
         if run_s < self._latest_s and not follows:
             self._latest_s = run_s
+            self._latest_cpu_us = cpu_us
         if run_s > self._longest_s:
             self._longest_s = run_s
 
@@ -81,8 +86,17 @@ class Pressure:
         return self._timer is not None and self.short
 
     def useful(self, rate: float) -> int:
-        """Instances that are of use at this many calls a second."""
-        return useful(rate=rate, shortest_s=self.shortest_s, concurrency=self._group.config.concurrency)
+        """Instances that are of use at this many calls a second; where it is not known what a call takes, any number may be."""
+        if self.shortest_s == inf:
+            return self._group.config.max_instances
+        cpu_us = self._latest_cpu_us if self._latest_s < self._before_s else self._before_cpu_us
+        return useful(
+            rate=rate,
+            shortest_s=self.shortest_s,
+            busy_s=cpu_us / 1e6 + REACH,
+            processors=self._group.pool.limits.processors,
+            concurrency=self._group.config.concurrency,
+        )
 
     def watch(self) -> None:
         """Calls wait: look again when a start would be over."""
@@ -104,15 +118,17 @@ class Pressure:
         long_ago = now - 2 * self._period()
         if now - self._turned > MEMORY:
             self._before_s, self._latest_s, self._turned = self._latest_s, inf, now
+            self._before_cpu_us = self._latest_cpu_us
             self._longest_before_s, self._longest_s = self._longest_s, 0.0
+        rate = (self.done - self._done) / max(1e-3, now - self._since)
         group.start(
             relief(
                 waiting=waiting,
                 ready=group.alive - group.starting,
                 starting=group.starting,
                 stuck=sum(1 for instance in group.instances.values() if instance.inflight and instance.since < long_ago),
-                rate=(self.done - self._done) / max(1e-3, now - self._since),
-                shortest_s=self.shortest_s,
+                rate=rate,
+                enough=self.useful(rate),
                 concurrency=group.config.concurrency,
             )
         )

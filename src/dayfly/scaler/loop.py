@@ -12,6 +12,7 @@ when it is idle) outlives its instances and its revisions.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from ..clock import Clock, Timer
@@ -132,21 +133,24 @@ class ScaleLoop:
         if group.pressure.short:  # what waits for its turn is load, too, but not such as instances would help
             enough = group.pressure.useful((group.pressure.done - scale.done) / TICK)
             desired = min(desired, enough)
-            crowded = group.load.level > 0 and ready > 2 * enough  # a first burst, when nobody knew how short the calls are
+            crowded = group.load.level > 0 and 2 * ready > 3 * enough  # a first burst, when nobody knew how short the calls are
         scale.done = group.pressure.done
+        spare = [(instance, now - instance.idle_since) for instance in idle]
+        if crowded:  # and under full load none of them is ever idle: they go with their last call
+            spare = [(instance, inf) for instance in (*idle, *group.busy)]
         todo = plan(
             reserve=max(desired, group.config.min_instances if group.reachable else 0),
             windows=scale.windows,
             idle_s=idle_s,
             alive=ready,
             starting=group.starting,
-            idle_ages=[now - instance.idle_since for instance in idle],
+            idle_ages=[age for _, age in spare],
             max_instances=group.config.max_instances,
-            spare_s=0.0 if crowded else spare_for(habit.cold_cost_s or None, self._keep),
+            spare_s=spare_for(habit.cold_cost_s or None, self._keep),
         )
         if todo.start:
             group.reserve(group.alive + todo.start)
-        for instance in idle[: todo.retire]:
+        for instance, _ in spare[: todo.retire]:
             group.retire(instance)
 
     def _over(self, scale: _Scale, now: float) -> bool:
