@@ -133,8 +133,7 @@ class Call:
         self.instance, self.ahead = None, False
 
     def _begin(self, instance: Instance) -> None:
-        now = self.dispatcher.clock.monotonic()
-        self._assigned = now
+        self._assigned = now = instance.since
         self._cold = cold = instance.fresh and (self._again or instance.ready_mono >= self._queued)
         instance.fresh = False
         self.deadline = now + self._timeout()

@@ -62,9 +62,9 @@ def encode(batch: Sequence[Invocation]) -> str:
         return _encode([_row(_readable(call)) for call in batch]).decode()
 
 
-def _row(call: Invocation) -> tuple[str, str, str, str, str]:
+def _row(call: Invocation) -> tuple[str, str, str, str, tuple[object, ...]]:
     timings = call.timings
-    rest = (
+    rest: tuple[object, ...] = (
         call.revision,
         call.mode,
         call.cold,
@@ -85,8 +85,8 @@ def _row(call: Invocation) -> tuple[str, str, str, str, str]:
         call.error_message,
     )
     if call.answer or call.note:
-        rest = (*rest, call.answer, call.note)  # type: ignore[assignment]
-    return call.id, call.namespace, call.function, call.status, _encode(rest).decode()
+        rest = (*rest, call.answer, call.note)
+    return call.id, call.namespace, call.function, call.status, rest
 
 
 def decode(row: Row) -> Invocation:

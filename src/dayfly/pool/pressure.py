@@ -34,7 +34,7 @@ class Pressure:
 
     __slots__ = (
         "_before_cpu_us", "_before_s", "_done", "_group", "_latest_cpu_us", "_latest_s", "_longest_before_s", "_longest_s",
-        "_since", "_timer", "_turned", "done",
+        "_since", "_timer", "_turned", "done", "short", "shortest_s", "steady",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -49,6 +49,9 @@ class Pressure:
         self._since = 0.0  # when the timer was set,
         self._done = 0  # and `done` then
         self._timer: Timer | None = None
+        self.shortest_s = inf  # what the quickest calls took lately; infinite if none is known
+        self.short = False  # whether calls are so short that it is quicker to wait than to start
+        self.steady = False  # whether all of them were so short lately that one may be sent ahead
 
     def ended(self, run_s: float, follows: bool = False, cpu_us: int = 0) -> None:
         """A call took so many seconds on its instance, which computed for `cpu_us`; 0: it does not say. `follows`: as far as was
@@ -57,28 +60,22 @@ class Pressure:
         if run_s < self._latest_s and not follows:
             self._latest_s = run_s
             self._latest_cpu_us = cpu_us
+            self.judge()
         if run_s > self._longest_s:
             self._longest_s = run_s
+            self.judge()
 
     def streams(self) -> None:
         """A call answers in pieces: it takes as long as its client."""
         self._longest_s = inf
+        self.judge()
 
-    @property
-    def steady(self) -> bool:
-        """Whether all calls were so short lately that one may be sent ahead."""
+    def judge(self) -> None:
+        """What is known has changed, here or of the group: every call asks for these, and few change them."""
+        self.shortest_s = min(self._latest_s, self._before_s)
+        self.short = self.shortest_s < min(SHORT, self._group.cold_cost_s) and not self._group.once
         slowest = max(self._longest_s, self._longest_before_s)
-        return slowest < LONGEST and self.shortest_s < STEADY and self.short
-
-    @property
-    def shortest_s(self) -> float:
-        """What the quickest calls took lately; infinite if none is known."""
-        return min(self._latest_s, self._before_s)
-
-    @property
-    def short(self) -> bool:
-        """Whether calls are so short that it is quicker to wait than to start."""
-        return self.shortest_s < min(SHORT, self._group.cold_cost_s) and not self._group.once
+        self.steady = self.short and slowest < LONGEST and self.shortest_s < STEADY
 
     @property
     def watching(self) -> bool:
@@ -120,6 +117,7 @@ class Pressure:
             self._before_s, self._latest_s, self._turned = self._latest_s, inf, now
             self._before_cpu_us = self._latest_cpu_us
             self._longest_before_s, self._longest_s = self._longest_s, 0.0
+            self.judge()
         rate = (self.done - self._done) / max(1e-3, now - self._since)
         group.start(
             relief(
