@@ -31,7 +31,15 @@ CALM = Policy(jitter=0.0, max_attempts=1)
 class Sourced:
     """A server's part that has to do with sources. `path` None: in memory."""
 
-    def __init__(self, path: Path | None = None, *, clock: Clock | None = None, lead: float = 0.0, cell: str = "one") -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        clock: Clock | None = None,
+        housekeeping: Clock | None = None,
+        lead: float = 0.0,
+        cell: str = "one",
+    ) -> None:
         self.clock = clock or SystemClock()
         self.store = SqliteStore(path)
         self.calls: list[Invoke] = []
@@ -45,13 +53,14 @@ class Sourced:
             flavour_of=lambda *_: Flavour.EVENT,
             exists=lambda _: True,
             require_function=lambda *_: None,
+            housekeeping=housekeeping,
         )
         self.runner = Runner(
             self.eventing.brokers.emit,
             self.eventing.brokers.checkpoint,
             lambda _, name: self.secrets.get(name),
             self.clock,
-            Leases(self.store, self.clock, cell),
+            Leases(self.store, housekeeping or self.clock, cell),
             lead=lambda _: lead,
             prewarm=lambda _: self.warmed.append(self.clock.now()),
         )

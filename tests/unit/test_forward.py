@@ -15,10 +15,14 @@ from dayfly.events.forward import ForwardClock
 from dayfly.events.queue import AsyncQueue
 from dayfly.events.retry import of_profile
 from dayfly.model.call import FunctionError, Result
+from dayfly.model.delivery import Backoff, Destination, Policy
+from dayfly.model.event import Event
 from dayfly.model.function import Flavour
 from dayfly.model.profile import Profile
+from dayfly.model.trigger import Source
 from dayfly.store.sqlite import SqliteStore
 from dayfly.testing.clock import FakeClock
+from tests.support.sources import Sourced
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +124,55 @@ async def test_elsewhere_time_goes_as_time_does(world: World) -> None:
     world.eventing._clock = FakeClock()
     with pytest.raises(errors.Conflict, match="no development server"):
         await world.eventing.advance(a.AdvanceTime(seconds=1.0))
+
+
+class Week(Sourced):
+    """Everything that waits for a moment, and what came of it: function, ids, and when it ran."""
+
+    def __init__(self) -> None:
+        base = FakeClock(1_767_225_600.0)  # the first of a year, 0:00
+        super().__init__(clock=ForwardClock(base), housekeeping=base)
+        self.began = self.clock.now()
+        self.seen: list[tuple[float, str, object]] = []
+
+    async def _run(self, call: Invoke) -> Result:
+        body = msgspec.json.decode(call.body)
+        if isinstance(body, list):
+            what: object = [one["id"] for one in body]
+        else:
+            what = body.get("id", "") if call.function != "tick" else body["data"]["scheduled"]
+        self.seen.append((round(self.clock.now() - self.began, 3), call.function, what))
+        failed = FunctionError(type="E", message="no") if call.function == "flaky" and call.attempt < 4 else None
+        return Result(invocation=call.invocation, error=failed, body=b"{}")
+
+
+async def lives_a_week() -> list[tuple[float, str, object]]:
+    async with Week() as week:
+        order = Event(id="o", source="/shop", type="order.placed")
+        to = {name: Destination(kind="function", name=name) for name in ("tick", "flaky", "many")}
+        hourly = Source(kind="timer", settings={"schedule": "0 */6 * * *", "timezone": "UTC"})
+        daily = Policy(max_attempts=5, backoff=Backoff.FIXED, delay_s=86_400.0, max_age_s=30 * 86_400.0, jitter=0.0)
+        windows = Policy(batch=10, batch_window_s=300.0, jitter=0.0)
+        await week.perform(a.PutTrigger(name="tick", target=to["tick"], source=hourly, delivery=Policy(jitter=0.0)))
+        await week.perform(a.PutTrigger(name="flaky", target=to["flaky"], delivery=daily))
+        await week.perform(a.PutTrigger(name="many", target=to["many"], delivery=windows))
+        for day in (3, 1, 2):
+            await week.eventing.queue.enqueue(
+                Invoke(namespace="default", function="late", body=b'{"id":"d%d"}' % day, delay_s=day * 86_400.0 + 1.0)
+            )
+        await week.perform(a.PublishEvents(events=(order, msgspec.structs.replace(order, id="p"))))
+        advanced = await week.eventing.advance(a.AdvanceTime(seconds=7 * 86_400.0))
+        assert advanced.left == 0.0
+        return week.seen
+
+
+async def test_a_week_of_timers_retries_delays_and_windows_passes_in_one_order() -> None:
+    first = await lives_a_week()
+    assert first == await lives_a_week()  # whenever it is lived
+    assert [at for at, _, _ in first] == sorted(at for at, _, _ in first)
+    of = {name: [(at, what) for at, function, what in first if function == name] for name in ("tick", "flaky", "many", "late")}
+    assert [at for at, _ in of["tick"]] == [6 * 3600.0 * number for number in range(1, 29)]
+    assert of["tick"][0][1] == "2026-01-01T06:00:00Z"
+    assert of["flaky"] == [(86_400.0 * attempt, id) for attempt in range(4) for id in "op"]
+    assert of["many"] == [(300.0, ["o", "p"])]
+    assert of["late"] == [(86_401.0 * 1, "d1"), (172_801.0, "d2"), (259_201.0, "d3")]
