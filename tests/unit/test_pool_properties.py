@@ -15,10 +15,13 @@ from dayfly.model.call import Invocation
 from dayfly.model.function import Isolation, Revision
 from dayfly.model.instance import State
 from dayfly.model.profile import NATIVE, Profile
+from dayfly.pool import group as queues
 from dayfly.pool.pool import Limits, Pool
 from dayfly.scaler.loop import ScaleLoop
 from dayfly.testing.clock import FakeClock
 from tests.support.boxes import ScriptedBox, ScriptedSandbox, Waiting, revision
+
+queues.FORSAKEN = 1  # type: ignore[misc]  # so that a queue of six is looked through, too
 
 
 class PoolMachine(RuleBasedStateMachine):

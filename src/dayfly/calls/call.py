@@ -269,11 +269,10 @@ class Call:
         if self.done:
             return
         instance = self.instance
+        self._fail(error)
         if instance is None:
             self.group.forsake()
-            self._fail(error)
             return
-        self._fail(error)
         if self.ahead:  # those before it go on; the instance is ended when it is this one's turn
             self.group.load.add(-1, self.dispatcher.clock.monotonic())
             return

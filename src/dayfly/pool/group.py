@@ -38,6 +38,8 @@ BUSY: Final = State.BUSY
 DRAINING: Final = State.DRAINING
 STOPPED: Final = State.STOPPED
 
+FORSAKEN: Final = 64  # waiters that have given up and are kept in the queue without a look at how many they are
+
 
 class Waiter(Protocol):
     """A call in the queue."""
@@ -257,10 +259,10 @@ class Group:
         return None
 
     def forsake(self) -> None:
-        """A waiter in the queue has given up; it stays there, marked done, until its turn."""
+        """A waiter in the queue, which is marked done by now, has given up; it stays there until its turn."""
         self.gave_up += 1
         self.load.add(-1, self._monotonic())
-        if self.gave_up > 64 and self.gave_up * 2 > len(self.waiting):
+        if self.gave_up > FORSAKEN and self.gave_up * 2 > len(self.waiting):
             self.waiting = deque(waiter for waiter in self.waiting if not waiter.done)
             self.gave_up = 0
 

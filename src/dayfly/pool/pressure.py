@@ -114,8 +114,10 @@ class Pressure:
         now = group.pool.clock.monotonic()
         long_ago = now - 2 * self._period()
         if now - self._turned > MEMORY:
-            self._before_s, self._latest_s, self._turned = self._latest_s, inf, now
-            self._before_cpu_us = self._latest_cpu_us
+            if self._latest_s < inf:  # where each call follows another nothing is learned, and nothing forgotten
+                self._before_s, self._latest_s = self._latest_s, inf
+                self._before_cpu_us = self._latest_cpu_us
+            self._turned = now
             self._longest_before_s, self._longest_s = self._longest_s, 0.0
             self.judge()
         rate = (self.done - self._done) / max(1e-3, now - self._since)
