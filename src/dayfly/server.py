@@ -284,6 +284,7 @@ class Server:
             a.Invoke: self._invoke,
             a.PutPackage: self._put_package,
             a.ReadPackage: self._read_package,
+            a.ReadArchive: self._read_archive,
             a.PutFunction: self.deployer.put,
             a.RotateSecretKey: Rotation(self.store, self.seal, self.settings.data / "key").rotate,
             a.ReadAudit: self.audit.read,
@@ -519,11 +520,14 @@ class Server:
         revision = self.registry.resolve(action.namespace, action.name, str(action.revision or route.function.latest))
         return await asyncio.to_thread(self.packages.read, revision.artifact.digest)
 
+    async def _read_archive(self, action: a.ReadArchive) -> bytes:
+        return await asyncio.to_thread(self.packages.archive, action.digest, action.sha256)
+
     async def _accept(self, invoke: a.Invoke) -> str:
         return await self.quotas.queueing(invoke.namespace, 1, partial(self.queue.enqueue, invoke))
 
     async def _put_package(self, action: a.PutPackage) -> Package:
-        return await self.packages.put(action.data, action.filename)
+        return await self.packages.put(action.data, action.filename, keep=action.keep)
 
     async def _invoke(self, action: a.Invoke) -> Result:
         if action.mode is Mode.SYNC:

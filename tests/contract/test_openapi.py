@@ -78,6 +78,7 @@ def test_every_action_but_the_call_is_reachable():
     faced = {endpoint.action for endpoint in ENDPOINTS} | {actions.FollowLogs, actions.FollowEvents}  # chosen by parameters
     faced |= {actions.PublishEvents}  # a route of the native dialect
     faced |= {
+        actions.ReadArchive,
         actions.ReadPackage,
         actions.Record,
         actions.PutDocument,

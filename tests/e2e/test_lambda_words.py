@@ -1,14 +1,16 @@
-"""What AWS Lambda says when it refuses, to the letter, and which revision ids a change leaves behind it."""
+"""What AWS Lambda says when it refuses, to the letter; which revision ids a change leaves behind it; where code can be fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.aws import Aws, serving, zipped
+from dayfly.dialects.aws import code
+from tests.support.aws import ROLE, Aws, serving, zipped
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:"
 CODE = "def handler(event, context): return event"
@@ -71,7 +73,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("create_event_source_mapping", queue("jobs") | {"ParallelizationFactor": 2}, "InvalidParameterValueException",
      "ParallelizationFactor is not valid for SQS event sources."),
     ("create_function", {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:x", "Code": {"ZipFile": b"x"},
-                         "Role": "arn:aws:iam::000000000000:role/r", "Runtime": "python3.12", "Handler": "handler.handler"},
+                         "Role": ROLE, "Runtime": "python3.12", "Handler": "handler.handler"},
      "AccessDeniedException",
      "User: arn:aws:iam::000000000000:user/local is not authorized to perform: lambda:CreateFunction on resource: "
      "arn:aws:lambda:us-east-1:123456789012:function:x because no resource-based policy allows the lambda:CreateFunction action"),
@@ -148,3 +150,22 @@ def test_a_url_tells_its_mode_to_whoever_gave_it_or_asks(aws: Aws) -> None:
     assert client.get_function_url_config(FunctionName="words")["InvokeMode"] == "BUFFERED"
     changed = client.update_function_url_config(FunctionName="words", InvokeMode="RESPONSE_STREAM")
     assert changed["InvokeMode"] == "RESPONSE_STREAM"
+
+
+def test_code_can_be_fetched_for_ten_minutes_by_whoever_has_its_address(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = aws.client()
+    archive = zipped({"handler.py": CODE, "data.txt": "1"})
+    client.create_function(
+        FunctionName="fetched", Runtime="python3.12", Role=ROLE, Handler="handler.handler", Code={"ZipFile": archive}
+    )
+    layer = client.publish_layer_version(LayerName="fetched", Content={"ZipFile": archive})
+    address = client.get_function(FunctionName="fetched")["Code"]["Location"]
+    for each in (address, layer["Content"]["Location"]):
+        fetched = httpx2.get(each)
+        assert (fetched.status_code, fetched.content) == (200, archive)
+    path, _, query = address.partition("?")
+    for wrong in (path, f"{path}?{query}0", path.replace("/default/", "/other/") + "?" + query):
+        assert httpx2.get(wrong).status_code == 403
+    later = code.now() + 601
+    monkeypatch.setattr(code, "now", lambda: later)
+    assert "Request has expired" in httpx2.get(address).text

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -130,3 +133,21 @@ def test_opening_clears_what_a_crash_left(store: PackageStore, tmp_path: Path) -
     store.open()
     assert not list((store.root / "scratch").iterdir())
     assert outside.is_dir()
+
+
+async def test_an_archive_is_given_back_byte_for_byte_where_it_was_kept_and_goes_with_its_content(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = PackageStore(tmp_path / "packages", clock=clock)
+    store.open()
+    first, second = (craft(Raw(b"a.py", b"1", method=method)) for method in (0, 8))
+    package = await store.put(first, keep=True)
+    assert await store.put(second, keep=True) == Package(digest=package.digest, size=1, files=1, created=False)
+    for data in (first, second):
+        assert store.archive(package.digest, hashlib.sha256(data).hexdigest()) == data
+    made = zipfile.ZipFile(io.BytesIO(store.archive(package.digest, "0" * 64)))
+    assert {name: made.read(name) for name in made.namelist()} == {"a.py": b"1"}, "what was not kept is made of the files"
+    with pytest.raises(NotFound):
+        store.archive("0" * 64, "0" * 64)
+    clock.advance(4000)
+    assert await store.collect([], grace=3600.0) == 2
+    assert not list((store.root / "archives").iterdir())

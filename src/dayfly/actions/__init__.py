@@ -95,6 +95,7 @@ class PutPackage(Action, frozen=True, kw_only=True):
 
     data: bytes  # a zip, or one source file
     filename: str = "package.zip"
+    keep: bool = False  # the archive, too, byte for byte, for as long as its content: ReadArchive gives it back
 
 
 class ReadPackage(Action, frozen=True, kw_only=True):
@@ -105,6 +106,13 @@ class ReadPackage(Action, frozen=True, kw_only=True):
     owner: str = (
         ""  # namespace whose members read it because a dialect says that it is shared with them; empty: the function's own
     )
+
+
+class ReadArchive(Action, frozen=True, kw_only=True):
+    """A package as one zip: the very bytes that were uploaded, where they were kept; else made of its files. -> bytes"""
+
+    digest: str  # of the content, as PutPackage answered
+    sha256: str  # of the archive, hexadecimal
 
 
 class PutFunction(Action, frozen=True, kw_only=True):

@@ -60,6 +60,7 @@ _READS = frozenset(
         a.ListRevisions,
         a.ListSecrets,
         a.ListTriggers,
+        a.ReadArchive,
         a.ReadPackage,
         a.ReadLogs,
     }

@@ -1,6 +1,7 @@
 """Where packages live: immutable folders named by their content.
 
     ROOT/code/<digest>/     source as it was handed over; files 0644 or 0755, folders 0755
+    ROOT/archives/<digest>/<sha256>    of those packages the archives that are asked for later, byte for byte
     ROOT/deps/<key>/        installed dependencies, shared by all packages that ask for the same
     ROOT/scratch/           half-made things; emptied when the store is opened
 
@@ -12,11 +13,14 @@ between an upload and the deployment that refers to it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import os
 import re
 import shutil
 import threading
 import uuid
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -64,7 +68,7 @@ class PackageStore:
 
     def open(self) -> None:
         """Make the folders, and clear what a crash left in the middle."""
-        for name in ("code", "deps", "scratch"):
+        for name in ("code", "archives", "deps", "scratch"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         os.chmod(self.root / "scratch", 0o700)
         for left in (self.root / "scratch").iterdir():
@@ -73,9 +77,15 @@ class PackageStore:
             else:
                 left.unlink()
 
-    async def put(self, data: bytes, filename: str = "package.zip") -> Package:
-        """Keep an archive (a zip, or one source file of that name). Raises BadPackage, Unavailable (disk), or what the quota does."""
-        return await self._keep(lambda: open_archive(data, filename, self._limits))
+    async def put(self, data: bytes, filename: str = "package.zip", *, keep: bool = False) -> Package:
+        """Keep an archive (a zip, or one source file of that name). Raises BadPackage, Unavailable (disk), or what the quota does.
+
+        `keep`: its bytes, too, for `archive`.
+        """
+        package = await self._keep(lambda: open_archive(data, filename, self._limits))
+        if keep:
+            await asyncio.to_thread(self._keep_archive, package.digest, data)
+        return package
 
     async def put_texts(self, files: Mapping[str, str]) -> Package:
         """Keep files given as texts by path. Raises BadPackage, or what the quota raises."""
@@ -104,6 +114,18 @@ class PackageStore:
         folder = self.path(digest)
         return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
+    def archive(self, digest: str, sha256: str) -> bytes:
+        """A package as one zip: the archive of that hash, if it was kept. Raises NotFound."""
+        folder = self.path(digest)
+        kept = self.root / "archives" / digest / sha256
+        if _DIGEST.match(sha256) and kept.is_file():
+            return kept.read_bytes()
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for name in sorted(str(file.relative_to(folder)) for file in folder.rglob("*")):
+                zipped.write(folder / name, name)
+        return made.getvalue()
+
     def scratch(self) -> Path:
         """A fresh private folder for something half-made. Whoever asks removes it."""
         folder = self.root / "scratch" / uuid.uuid4().hex
@@ -127,10 +149,10 @@ class PackageStore:
 
     def _collect(self, kept: set[str], before: float) -> int:
         gone = 0
-        for kind in ("code", "deps"):
+        for kind, owner in (("code", "code"), ("archives", "code"), ("deps", "deps")):
             for folder in list((self.root / kind).iterdir()):
                 with self._lock:
-                    if f"{kind}/{folder.name}" not in kept and folder.stat().st_mtime < before:
+                    if f"{owner}/{folder.name}" not in kept and folder.stat().st_mtime < before:
                         self._known.pop(folder.name, None)
                         self.discard(folder)
                         gone += 1
@@ -178,6 +200,25 @@ class PackageStore:
         created = self.settle(folder, f"code/{package.digest}")
         self._remember(Package(digest=package.digest, size=package.size, files=package.files, created=False))
         return package if created else self._known[package.digest]
+
+    def _keep_archive(self, digest: str, data: bytes) -> None:
+        """Durably, like the content that it belongs to."""
+        folder = self.root / "archives" / digest
+        target = folder / hashlib.sha256(data).hexdigest()
+        with self._lock:  # a collection does not come between
+            folder.mkdir(exist_ok=True)
+            self.touch(folder)
+        if target.exists():
+            return
+        made = self.scratch()
+        try:
+            with open(made / "archive", "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            (made / "archive").rename(target)
+        finally:
+            self.discard(made)
 
     def _remember(self, package: Package) -> Package:
         if len(self._known) >= _KNOWN:

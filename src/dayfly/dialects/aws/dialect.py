@@ -6,9 +6,25 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ...errors import DayflyError
+from ...model.identity import Identity
 from ...model.ids import new_id
-from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
-from . import aliases, asynchronous, concurrency, functions, layers, mappings, policies, services, settings, signing, tags, urls
+from ..hook import Credentials, Dialect, Do, Handle, Head, Params, Reply, Route, View
+from . import (
+    aliases,
+    asynchronous,
+    code,
+    concurrency,
+    functions,
+    layers,
+    mappings,
+    policies,
+    services,
+    settings,
+    signing,
+    sigv4,
+    tags,
+    urls,
+)
 from .call import Call, Perform
 from .check import check
 from .faults import invalid, worded
@@ -20,7 +36,6 @@ from .scope import scope_of
 from .serialise import failure, reply
 from .service import Operation, operations
 from .shapes import SHAPES
-from .sigv4 import authenticate
 from .streams import Streams
 from .visible import Visible
 
@@ -118,8 +133,14 @@ def aws(view: View) -> Dialect:
     for name, how in translate.items():
         path = operations("lambda")[name].path
         routes += [Route(method="POST", path=each, fast=True, **how) for each in (path, path + "/")]
+    routes.append(Route(method="GET", path=code.PATH, handle=code.fetch))
     routes += services.routes(view)
-    return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=authenticate, shapes=SHAPES)
+    return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=_authenticate, shapes=SHAPES)
+
+
+def _authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:
+    """Whoever signed, or has an address that is signed itself."""
+    return code.authenticate(head) or sigv4.authenticate(head, body, credentials)
 
 
 def _handle(candidates: tuple[Operation, ...], view: View) -> Handle:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...actions import DeleteDocument, DeleteFunction, PutPackage
 from ...errors import DayflyError, NotFound
-from . import asynchronous, layers, signing, sts, versions
+from . import asynchronous, code, layers, signing, sts, versions
 from .call import Call, page
 from .faults import STALE, AwsError, conflict, invalid
 from .record import KIND, LATEST, Record, defaults, fresh, listed
@@ -100,10 +100,9 @@ async def get(call: Call) -> dict[str, Any]:
     named = call.name()
     record = call.record(named)
     configuration = record.configuration(named.qualifier)
-    location = f"{call.head.scheme}://{call.head.host}/_aws/code/{configuration['_package']}.zip"
     result: dict[str, Any] = {
         "Configuration": configuration,
-        "Code": {"RepositoryType": "S3", "Location": location},
+        "Code": {"RepositoryType": "S3", "Location": code.location(call, configuration, configuration["_package"])},
     }
     if record.body["tags"]:
         result["Tags"] = record.body["tags"]
@@ -295,10 +294,10 @@ def _apply(call: Call, latest: dict[str, Any], args: dict[str, Any]) -> None:
     latest.setdefault("LastModified", stamp(now()))
 
 
-async def _code(call: Call, latest: dict[str, Any], code: dict[str, Any]) -> None:
+async def _code(call: Call, latest: dict[str, Any], given: dict[str, Any]) -> None:
     """Keep the package that a request brings."""
-    data = await package(call, code)
-    kept = await call.do(PutPackage(namespace=call.scope.namespace, data=data, filename="function.zip"))
+    data = await package(call, given)
+    kept = await call.do(PutPackage(namespace=call.scope.namespace, data=data, filename="function.zip", keep=True))
     if kept.size > UNZIPPED:
         raise invalid(f"Unzipped size must be smaller than {UNZIPPED} bytes")
     latest["_package"] = kept.digest
@@ -306,21 +305,21 @@ async def _code(call: Call, latest: dict[str, Any], code: dict[str, Any]) -> Non
     latest["CodeSha256"] = base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
-async def package(call: Call, code: dict[str, Any]) -> bytes:
+async def package(call: Call, given: dict[str, Any]) -> bytes:
     """The bytes of a package. Raises AwsError if there are none."""
-    if "ZipFile" in code:
-        data: bytes = code["ZipFile"]
+    if "ZipFile" in given:
+        data: bytes = given["ZipFile"]
         if not data:
             raise invalid("Uploaded file must be a non-empty zip")
         return data
-    if "S3Bucket" in code:
-        return await _stored(call, code)
+    if "S3Bucket" in given:
+        return await _stored(call, given)
     raise invalid("Please provide a source for function code.")
 
 
-async def _stored(call: Call, code: dict[str, Any]) -> bytes:
+async def _stored(call: Call, given: dict[str, Any]) -> bytes:
     """A package in a bucket. Raises AwsError as Lambda words what S3 refuses."""
-    bucket, key, version = code["S3Bucket"], code.get("S3Key", ""), code.get("S3ObjectVersion")
+    bucket, key, version = given["S3Bucket"], given.get("S3Key", ""), given.get("S3ObjectVersion")
     try:
         if version not in (None, "null"):
             raise AwsError("NoSuchVersion", "The specified version does not exist.")

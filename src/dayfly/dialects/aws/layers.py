@@ -12,6 +12,7 @@ from typing import Any
 
 from ...actions import PutDocument, PutPackage
 from ...errors import Conflict
+from . import code
 from .call import Call, page
 from .faults import AwsError, conflict, invalid, missing
 from .policies import add_statement, remove_statement
@@ -34,7 +35,7 @@ async def publish(call: Call) -> dict[str, Any]:
     args, name = call.args, _name(call)
     data = await package(call, args["Content"])
     await call.prepare()
-    kept = await call.do(PutPackage(namespace=call.scope.namespace, data=data, filename="layer.zip"))
+    kept = await call.do(PutPackage(namespace=call.scope.namespace, data=data, filename="layer.zip", keep=True))
     body, expect = _read(call, name)
     number = body["next"]
     arn = call.scope.arn(f"layer:{name}")
@@ -45,7 +46,6 @@ async def publish(call: Call) -> dict[str, Any]:
         "Description": args.get("Description", ""),
         "CreatedDate": datetime.fromtimestamp(now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000"),
         "Content": {
-            "Location": f"{call.head.scheme}://{call.head.host}/_aws/code/{kept.digest}.zip",
             "CodeSha256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
             "CodeSize": len(data),
         },
@@ -57,7 +57,7 @@ async def publish(call: Call) -> dict[str, Any]:
     body["versions"][str(number)] = version
     body["next"] += 1
     await _save(call, name, body, expect)
-    return version
+    return _located(call, version)
 
 
 async def get(call: Call) -> dict[str, Any]:
@@ -65,14 +65,14 @@ async def get(call: Call) -> dict[str, Any]:
     version: dict[str, Any] | None = _read(call, name)[0]["versions"].get(number)
     if version is None:
         raise missing()
-    return version
+    return _located(call, version)
 
 
 async def get_by_arn(call: Call) -> dict[str, Any]:
     found = _find(call, call.args["Arn"])
     if found is None:
         raise missing()
-    return found
+    return _located(call, found)
 
 
 async def list_versions(call: Call) -> dict[str, Any]:
@@ -143,6 +143,12 @@ async def remove_permission(call: Call) -> dict[str, Any]:
         body["policies"].pop(number, None)
     await _save(call, name, body, expect)
     return {}
+
+
+def _located(call: Call, version: dict[str, Any]) -> dict[str, Any]:
+    """A version with where its code can be fetched."""
+    content = version["Content"]
+    return version | {"Content": content | {"Location": code.location(call, content, version["_package"])}}
 
 
 def referenced(call: Call, arns: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
