@@ -69,7 +69,7 @@ from .model.delivery import Policy
 from .model.function import InvokePolicy, Revision
 from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
-from .model.package import Package
+from .model.package import Archive, Package
 from .model.trigger import Trigger
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.eventmetrics import EventMetrics
@@ -426,13 +426,26 @@ class Server:
         self._lock.close()
 
     async def _tidy(self) -> None:
-        """Throw away packages that no revision mounts, once in a while."""
         while True:
             await self.clock.sleep(TIDY_EVERY)
             try:
-                await self.packages.collect(self.registry.artifacts())
+                await self.tidy()
             except OSError:
                 log.exception("packages could not be tidied")
+
+    async def tidy(self) -> None:
+        """Throw away packages that no revision mounts and no document speaks of; done by itself once in a while. Raises OSError."""
+        await self.packages.collect(self.registry.artifacts(), self._in_documents())
+
+    def _in_documents(self) -> list[str]:
+        """Packages that documents of dialects speak of."""
+        return [
+            digest
+            for mount in self._mounts
+            for kind, digests in mount.dialect.packages.items()
+            for document in self.documents.everywhere(kind)
+            for digest in digests(document)
+        ]
 
     # --- wiring -------------------------------------------------------------------------------------------------------
 
@@ -520,7 +533,7 @@ class Server:
         revision = self.registry.resolve(action.namespace, action.name, str(action.revision or route.function.latest))
         return await asyncio.to_thread(self.packages.read, revision.artifact.digest)
 
-    async def _read_archive(self, action: a.ReadArchive) -> bytes:
+    async def _read_archive(self, action: a.ReadArchive) -> Archive:
         return await asyncio.to_thread(self.packages.archive, action.digest, action.sha256)
 
     async def _accept(self, invoke: a.Invoke) -> str:

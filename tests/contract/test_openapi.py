@@ -99,6 +99,7 @@ def test_every_field_of_the_action_can_be_said(endpoint):
         "rotateSecretKey": {"namespace"},
         "readInvocationLogs": {"function"},
         "listAsyncConfigs": {"function"},
+        "putPackage": {"keep"},
     }.get(endpoint.operation_id, set())
     assert set(endpoint.action.__struct_fields__) <= said | implied
 

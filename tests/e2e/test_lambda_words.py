@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from dayfly.dialects.aws import code
 from tests.support.aws import ROLE, Aws, serving, zipped
+from tests.support.site import running
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:"
 CODE = "def handler(event, context): return event"
@@ -150,6 +154,23 @@ def test_a_url_tells_its_mode_to_whoever_gave_it_or_asks(aws: Aws) -> None:
     assert client.get_function_url_config(FunctionName="words")["InvokeMode"] == "BUFFERED"
     changed = client.update_function_url_config(FunctionName="words", InvokeMode="RESPONSE_STREAM")
     assert changed["InvokeMode"] == "RESPONSE_STREAM"
+
+
+@pytest.mark.anyio
+async def test_a_layer_is_there_for_as_long_as_it_has_a_version_whoever_uses_it(tmp_path: Path) -> None:
+    async with running(tmp_path, dialects=("lambda",), listeners={"lambda": 0}) as site:
+        client = Aws(f"http://127.0.0.1:{site.server.listeners['lambda'].port}").client()
+
+        async def after_a_day() -> int:
+            for folder in (site.server.packages.root / "code").iterdir():
+                os.utime(folder, (0, 0))
+            await site.server.tidy()
+            return len(list((site.server.packages.root / "code").iterdir()))
+
+        await asyncio.to_thread(client.publish_layer_version, LayerName="rare", Content={"ZipFile": zipped(CODE)})
+        assert await after_a_day() == 1
+        await asyncio.to_thread(client.delete_layer_version, LayerName="rare", VersionNumber=1)
+        assert await after_a_day() == 0
 
 
 def test_code_can_be_fetched_for_ten_minutes_by_whoever_has_its_address(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ class ReadPackage(Action, frozen=True, kw_only=True):
 
 
 class ReadArchive(Action, frozen=True, kw_only=True):
-    """A package as one zip: the very bytes that were uploaded, where they were kept; else made of its files. -> bytes"""
+    """The very archive that a package was uploaded as, if it was kept. -> model.package.Archive, to be read to the end or closed"""
 
     digest: str  # of the content, as PutPackage answered
     sha256: str  # of the archive, hexadecimal

@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import os
 import re
 import shutil
 import threading
 import uuid
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..clock import Clock, SystemClock
 from ..errors import NotFound, Unavailable
 from ..model.function import Artifact, MiB
-from ..model.package import Package
+from ..model.package import Archive, Package
 from .archive import Entry, from_texts, open_archive, unpack
 from .digest import tree_digest
 from .durable import publish, remove
@@ -35,6 +33,7 @@ from .rules import DEFAULT, Limits
 
 GRACE = 3600.0  # seconds an unreferenced folder is kept after it was last put
 RESERVE = 256 * MiB  # bytes
+_PIECE = 1 * MiB  # bytes of an archive that are read at a time
 _AT_ONCE = 2  # archives unpacked at the same time
 _KNOWN = 4096  # packages whose size is remembered
 
@@ -114,17 +113,12 @@ class PackageStore:
         folder = self.path(digest)
         return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
-    def archive(self, digest: str, sha256: str) -> bytes:
-        """A package as one zip: the archive of that hash, if it was kept. Raises NotFound."""
-        folder = self.path(digest)
-        kept = self.root / "archives" / digest / sha256
-        if _DIGEST.match(sha256) and kept.is_file():
-            return kept.read_bytes()
-        made = io.BytesIO()
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for name in sorted(str(file.relative_to(folder)) for file in folder.rglob("*")):
-                zipped.write(folder / name, name)
-        return made.getvalue()
+    def archive(self, digest: str, sha256: str) -> Archive:
+        """The archive of that hash that a package was uploaded as. Raises NotFound, also where it was not kept."""
+        place = self.root / "archives" / digest / sha256
+        if not (_DIGEST.match(digest) and _DIGEST.match(sha256) and place.is_file()):
+            raise NotFound(f"there is no archive {sha256[:80]!r} of package {digest[:80]!r}", hint="upload the package again")
+        return Archive(size=place.stat().st_size, pieces=_pieces(place))
 
     def scratch(self) -> Path:
         """A fresh private folder for something half-made. Whoever asks removes it."""
@@ -136,12 +130,12 @@ class PackageStore:
         """Delete a folder of this store, whatever is in it."""
         remove(folder, self.root / "scratch")
 
-    async def collect(self, artifacts: Iterable[Artifact], grace: float = GRACE) -> int:
+    async def collect(self, artifacts: Iterable[Artifact], others: Iterable[str] = (), grace: float = GRACE) -> int:
         """Delete code and dependencies that none of the artifacts needs and that are older than `grace` seconds.
 
-        Returns how many folders went.
+        `others` are digests of packages that are kept, too. Returns how many folders went.
         """
-        kept: set[str] = set()
+        kept = {f"code/{digest}" for digest in others}
         for artifact in artifacts:
             kept.add(f"code/{artifact.digest}")
             kept.update("/".join(mount.source.split("/")[:2]) for mount in artifact.mounts)
@@ -162,11 +156,14 @@ class PackageStore:
         """Begin the grace period anew; False if the folder is not there."""
         with self._lock:
             try:
-                now = self.clock.now()
-                os.utime(folder, (now, now))
+                self._refresh(folder)
             except FileNotFoundError:
                 return False
             return True
+
+    def _refresh(self, folder: Path) -> None:
+        now = self.clock.now()
+        os.utime(folder, (now, now))
 
     def settle(self, made: Path, place: str) -> bool:
         """Move a finished folder to its place below the root, durably; False if an equal one was there first."""
@@ -184,10 +181,14 @@ class PackageStore:
         async with self._slots:
             return await asyncio.to_thread(self._unpack, entries)
 
+    def _room(self, size: int) -> None:
+        """Raises Unavailable if the disk has none for that many bytes."""
+        if shutil.disk_usage(self.root).free < self._reserve + size:
+            raise Unavailable("the disk for packages is nearly full", hint="delete functions that are not needed, or make room")
+
     def _unpack(self, entries: Callable[[], list[Entry]]) -> Package:
         listed = entries()
-        if shutil.disk_usage(self.root).free < self._reserve + sum(entry.size for entry in listed):
-            raise Unavailable("the disk for packages is nearly full", hint="delete functions that are not needed, or make room")
+        self._room(sum(entry.size for entry in listed))
         folder = self.scratch()
         try:
             written = unpack(listed, folder)
@@ -207,9 +208,10 @@ class PackageStore:
         target = folder / hashlib.sha256(data).hexdigest()
         with self._lock:  # a collection does not come between
             folder.mkdir(exist_ok=True)
-            self.touch(folder)
+            self._refresh(folder)
         if target.exists():
             return
+        self._room(len(data))
         made = self.scratch()
         try:
             with open(made / "archive", "wb") as file:
@@ -225,3 +227,10 @@ class PackageStore:
             self._known.pop(next(iter(self._known)), None)
         self._known[package.digest] = package
         return package
+
+
+async def _pieces(place: Path) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(open, place, "rb")
+    with file:
+        while piece := await asyncio.to_thread(file.read, _PIECE):
+            yield piece

@@ -36,7 +36,7 @@ on host names, or under a path prefix (see `Mount`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -111,6 +111,7 @@ class Credentials(Protocol):
         ...
 
 
+Packages = Callable[[Document], Iterable[str]]  # digests
 Params = Mapping[str, str]
 Do = Callable[[Any], Awaitable[Any]]
 Handle = Callable[[Head, Params, bytes, Do], Awaitable[Reply]]
@@ -174,6 +175,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     fault: Fault
     authenticate: Authenticate | None = None
     parts: Parts | None = None  # how its functions are called as parts of a workflow, if not by name and body alone
+    packages: Mapping[str, Packages] = {}  # by kinds of documents: those that such a document needs, or its code is thrown away
     shapes: Mapping[str, Shape] = {}  # how events become the input of its functions, by names that destinations give
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from msgspec import Struct
 
 
@@ -12,6 +14,13 @@ class Package(Struct, frozen=True, kw_only=True):
     size: int  # bytes, unpacked
     files: int
     created: bool = True  # False: the same content was there already
+
+
+class Archive(Struct, frozen=True, kw_only=True):
+    """What a package was uploaded as."""
+
+    size: int  # bytes
+    pieces: AsyncIterator[bytes]
 
 
 class NamespaceInfo(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -58,6 +59,12 @@ class Documents:
         """Of one kind, by name."""
         known = self._kinds.get((namespace, kind), {})
         return [known[name] for name in sorted(known) if name.startswith(prefix)]
+
+    def everywhere(self, kind: str) -> Iterator[Document]:
+        """Of one kind, in all namespaces."""
+        for (_, known), documents in self._kinds.items():
+            if known == kind:
+                yield from documents.values()
 
     async def put(self, action: PutDocument) -> Document:
         if _KIND.match(action.kind) is None or _NAME.match(action.name) is None:

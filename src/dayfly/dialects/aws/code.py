@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from ...actions import ReadArchive
 from ...model.identity import Identity, Role
+from ...model.package import Archive
 from ..hook import Do, Head, Params, Reply
 from .call import Call
 from .faults import AwsError
@@ -43,8 +44,8 @@ def authenticate(head: Head) -> Identity | None:
 
 async def fetch(head: Head, params: Params, body: bytes, do: Do) -> Reply:
     _check(head)
-    data = await do(ReadArchive(**params))
-    return Reply(200, [("content-type", "application/zip")], data)
+    kept: Archive = await do(ReadArchive(**params))
+    return Reply(200, [("content-type", "application/zip")], pieces=kept.pieces, length=kept.size)
 
 
 def _check(head: Head) -> None:

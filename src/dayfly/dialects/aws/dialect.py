@@ -135,7 +135,15 @@ def aws(view: View) -> Dialect:
         routes += [Route(method="POST", path=each, fast=True, **how) for each in (path, path + "/")]
     routes.append(Route(method="GET", path=code.PATH, handle=code.fetch))
     routes += services.routes(view)
-    return Dialect(name="lambda", profile=PROFILE, routes=tuple(routes), fault=fault, authenticate=_authenticate, shapes=SHAPES)
+    return Dialect(
+        name="lambda",
+        profile=PROFILE,
+        routes=tuple(routes),
+        fault=fault,
+        authenticate=_authenticate,
+        packages={layers.KIND: layers.packages},
+        shapes=SHAPES,
+    )
 
 
 def _authenticate(head: Head, body: bytes | None, credentials: Credentials) -> Identity | None:

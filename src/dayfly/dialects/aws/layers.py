@@ -12,6 +12,7 @@ from typing import Any
 
 from ...actions import PutDocument, PutPackage
 from ...errors import Conflict
+from ...model.document import Document
 from . import code
 from .call import Call, page
 from .faults import AwsError, conflict, invalid, missing
@@ -149,6 +150,11 @@ def _located(call: Call, version: dict[str, Any]) -> dict[str, Any]:
     """A version with where its code can be fetched."""
     content = version["Content"]
     return version | {"Content": content | {"Location": code.location(call, content, version["_package"])}}
+
+
+def packages(layer: Document) -> list[str]:
+    """What its versions hold: a function may ask for one at any time."""
+    return [version["_package"] for version in layer.body["versions"].values()]
 
 
 def referenced(call: Call, arns: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
