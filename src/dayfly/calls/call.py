@@ -318,11 +318,11 @@ class Call:
             self.group.pressure.streams()
 
     def on_data(self, data: bytes, end: bool) -> None:
+        if not self.done:
+            self.client.on_data(data, end)  # which may cancel the call, e.g. for its length
         if self.done:
             self._too_late(end)
-            return
-        self.client.on_data(data, end)
-        if end:
+        elif end:
             self._finish(_OK, self._ran(), self._http_status)
 
     def on_error(self, error: FunctionError) -> None:

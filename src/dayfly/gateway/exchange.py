@@ -294,7 +294,8 @@ class Exchange:
         self._body.append(data)
         call, limit = self._call, self.match.mount.dialect.profile.response_limit
         if self._size > limit:
-            self.on_failure(BadResponse(f"the function's answer is larger than {limit} bytes"))
+            told = f"the function's answer is larger than {limit} bytes"
+            self.on_failure(BadResponse(told, invocation=self._partial.invocation))
         elif self._size > FREE:
             self._count()
         if self.answered:

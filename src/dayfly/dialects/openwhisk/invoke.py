@@ -5,6 +5,7 @@ A call with nothing to merge costs two look-ups in memory. Parameters come in th
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -39,6 +40,7 @@ class Bound(msgspec.Struct):
     final: frozenset[str]  # nobody may give these
     wants_key: bool
     init: dict[str, str] = {}  # parameters that are environment
+    components: tuple[str, ...] = ()  # of a sequence
     templates: dict[tuple[str, str, int, bool], bytes] = {}  # see `activations.template`
 
 
@@ -67,6 +69,10 @@ class Calls:
             if len(body) > LIMITS.payload:  # whatever it is for
                 raise en.too_big(len(body))
             asked = head.kept = self._asked(head, params)
+        for component in asked.bound.components:  # what others shared they may have withdrawn since
+            with contextlib.suppress(e.NotFound):  # which the sequence itself says when it comes to it
+                namespace, _, name = component.removeprefix("/").partition("/")
+                en.find_action(self._view, user(head), namespace, name)
         if body and not asked.takes_json:
             raise Rejected(415, NOT_JSON)
         invoke: Invoke = asked.invoke.__copy__()
@@ -105,6 +111,7 @@ class Calls:
             final,
             en.truthy(wants) or not any(pair["key"] == "provide-api-key" for pair in action.annotations),
             init,
+            components=tuple(action.body["exec"].get("components", ())),
         )
         if len(self._bound) >= REMEMBERED:
             self._bound.clear()
@@ -190,8 +197,6 @@ class Calls:
             return answer(head, {"activationId": result.invocation}, 202, headers)
         if result.error is not None:
             outcome = oc.of_error(result.error)
-        elif result.streaming:  # the rest is under way
-            outcome = oc.Outcome(oc.SUCCESS, result.body)
         else:
             outcome = oc.of_answer(result.body, LIMITS.result)
         asked = head.kept

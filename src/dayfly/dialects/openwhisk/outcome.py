@@ -100,7 +100,12 @@ def _of(status: Status, kind: str, detail: str, timeout_ms: int) -> Outcome:
     if status is Status.INIT_FAILED:
         if "the instance ended while it was loaded" in detail:
             return failed(DEVELOPER, ABNORMAL_INIT)
+        if "the code was not loaded within" in detail:
+            limit = f"{timeout_ms} milliseconds during initialization"
+            return failed(DEVELOPER, f"The action exceeded its time limits of {limit}.")
         return failed(DEVELOPER, f"Initialization has failed due to: {detail}")
+    if kind == e.BadResponse.kind and "is larger than" in detail:
+        return failed(DEVELOPER, f"The action produced a response that exceeded the allowed length: {detail}.")
     if kind == e.BadResponse.kind:
         return failed(DEVELOPER, f"The action did not produce a valid JSON or JSON Array response: {detail}")
     if status is Status.CANCELLED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DayflyError
+from ...model.call import Result
 from ..hook import Dialect, Do, Handle, Head, Params, Reply, Route, View
 from .actions import Actions
 from .activations import Activations
@@ -30,6 +31,11 @@ def of_system(handle: Handle) -> Handle:
         return await handle(head, {**params, "ns": SYSTEM}, body, do)
 
     return handled
+
+
+def _always(_: Result) -> bool:
+    """Long answers come in pieces; the record around them, or a web action's status, needs all of them."""
+    return True
 
 
 def dialect(view: View) -> Dialect:
@@ -59,7 +65,14 @@ def dialect(view: View) -> Dialect:
         route("GET", NAMESPACE + "/actions/{name...}", actions.get),
         route("PUT", NAMESPACE + "/actions/{name...}", actions.put),
         route("DELETE", NAMESPACE + "/actions/{name...}", actions.delete),
-        Route(method="POST", path=NAMESPACE + "/actions/{name...}", decode=calls.decode, encode=calls.encode, fast=True),
+        Route(
+            method="POST",
+            path=NAMESPACE + "/actions/{name...}",
+            decode=calls.decode,
+            encode=calls.encode,
+            whole=_always,
+            fast=True,
+        ),
         *(
             route(method, NAMESPACE + path, handle)
             for plural, api in (("packages", packages), ("triggers", triggers), ("rules", rules))
@@ -73,7 +86,9 @@ def dialect(view: View) -> Dialect:
         ),
         route("POST", NAMESPACE + "/triggers/{name}", triggers.fire),
         route("POST", NAMESPACE + "/rules/{name}", rules.toggle),
-        Route(method="*", path=API + "/web/{ns}/{pkg}/{rest...}", decode=web.decode, encode=web.encode, fast=True),
+        Route(
+            method="*", path=API + "/web/{ns}/{pkg}/{rest...}", decode=web.decode, encode=web.encode, whole=_always, fast=True
+        ),
         *(
             route(method, API + "/web/whisk.system/apimgmt/" + name + ending, handle)
             for method, name, handle in (
@@ -84,7 +99,7 @@ def dialect(view: View) -> Dialect:
             for ending in ("", ".http", ".json")
         ),
         route("*", API + "/{rest...}", info.missing),
-        Route(method="*", path="/api/{ns}/{rest...}", decode=apis.decode, encode=web.encode, fast=True),
+        Route(method="*", path="/api/{ns}/{rest...}", decode=apis.decode, encode=web.encode, whole=_always, fast=True),
         *(
             route(method, API + "/namespaces/whisk.system/actions/{name...}", of_system(handle))
             for method, handle in (
