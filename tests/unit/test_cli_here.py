@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -30,10 +31,10 @@ def as_it_was() -> Iterator[None]:
     sys.path[:] = path
 
 
-def ran(tmp_path: Path, source: str, recording: dict[str, Any], **config: Any) -> Any:
+def ran(tmp_path: Path, source: str, recording: dict[str, Any], *, debug: bool = False, **config: Any) -> Any:
     file = tmp_path / f"mine_{tmp_path.name}.py"
     file.write_text(source)
-    return here.run(INPUT | recording, config, ID, file, "", "default", debug=False)
+    return here.run(INPUT | recording, config, ID, file, "", "default", debug=debug)
 
 
 def test_a_handler_of_lambda_gets_the_context_of_awss_client(tmp_path: Path) -> None:
@@ -62,6 +63,16 @@ def test_a_handler_of_http_gets_the_request(tmp_path: Path) -> None:
     source = "async def handler(request, context):\n    return [request.method, request.path, request.query, request.body]\n"
     http = {"method": "PUT", "path": "/a", "query": "b=c", "headers": [["x-color", "red"]]}
     assert ran(tmp_path, source, http, flavour="http") == ["PUT", "/a", "b=c", b'{"n": 1}']
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_the_debugger_stands_in_the_handler_also_in_one_that_awaits(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('event["n"] += 41\ncontinue\n'))
+    source = f"{kind} handler(event, context):\n    answer = event\n    return answer\n"
+    assert ran(tmp_path, source, {}, debug=True) == {"n": 42}
+    assert "-> answer = event" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,12 @@ def run(
 
         debugger = pdb.Pdb()
         debugger.rcLines += [f"tbreak {file}:{_first_line(file, name)}", "continue"]
-        answer = debugger.runcall(call, head, _body(recording))
-    else:
-        answer = call(head, _body(recording))
+        return debugger.runcall(_called, call, head, _body(recording))
+    return _called(call, head, _body(recording))
+
+
+def _called(call: Call, head: dict[str, Any], body: bytes) -> Any:
+    answer = call(head, body)
     return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
 
 
