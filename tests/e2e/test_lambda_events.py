@@ -143,6 +143,21 @@ def test_destinations_are_told_how_an_asynchronous_call_ended(aws: Aws) -> None:
     assert bad["responsePayload"]["errorMessage"] == "on purpose"
 
 
+def test_a_dead_letter_queue_gets_the_event_and_why_it_is_there(aws: Aws) -> None:
+    url, arn = queue(aws, "letters")
+    aws.deploy("hopeless", WORKER, DeadLetterConfig={"TargetArn": arn})
+    aws.client().put_function_event_invoke_config(FunctionName="hopeless", MaximumRetryAttempts=0)
+    _, whole = aws.call("hopeless", {"fail": 1}, InvocationType="Event")
+    receive = {"QueueUrl": url, "WaitTimeSeconds": 5, "MessageAttributeNames": ["All"]}
+    (letter,) = until(lambda: aws.client("sqs").receive_message(**receive).get("Messages"))
+    assert json.loads(letter["Body"]) == {"fail": 1}
+    assert letter["MessageAttributes"] == {
+        "RequestID": {"DataType": "String", "StringValue": whole["ResponseMetadata"]["RequestId"]},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+        "ErrorMessage": {"DataType": "String", "StringValue": "on purpose"},
+    }
+
+
 def test_a_chain_of_calls_that_goes_round_is_stopped(aws: Aws) -> None:
     """Given a function that calls itself as SDKs do, with the trace header of its own call, then the seventeenth call is refused."""
     aws.deploy("loop", "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']")

@@ -26,7 +26,7 @@ from ..model.trigger import Message, Trigger
 from . import cloudevents
 from .attempt import Outcome
 from .items import Item, Plan, decode_call, decode_event, decode_message, decode_post
-from .report import report
+from .report import report, why_dead
 from .retry import COUNTS, End, Progress, Retry, State, decide, expired
 from .routing import Router, hop, written
 from .subscription import Subscription
@@ -119,6 +119,7 @@ class Courier:
                 source=f"/namespaces/{call.namespace}/functions/{call.function}",
                 type="dev.dayfly.call.dead",
                 datacontenttype=call.content_type,
+                extensions={"error": why_dead(verdict, result)},
                 data=call.body,
             )
             self._follow(plan, call.namespace, data(config.dead_letter), event.within(call.depth, call.root), call.invocation)

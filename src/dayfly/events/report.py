@@ -15,6 +15,7 @@ from .retry import End, State
 
 SUCCEEDED: Final = "dev.dayfly.delivery.succeeded"
 FAILED: Final = "dev.dayfly.delivery.failed"
+ERROR: Final = 1024  # characters
 PAYLOAD: Final = 256 << 10  # bytes of an input or answer that a record carries
 
 
@@ -58,6 +59,12 @@ def report(call: Invoke | None, events: list[Event], end: End, result: Result | 
         datacontenttype="application/json",
         data=msgspec.json.encode(record),
     )
+
+
+def why_dead(end: End, result: Result | None) -> str:
+    """What a function raised last, or else why it was given up, as an attribute of an event: on one line, of at most 1,024 characters."""
+    said = result.error.message if result is not None and result.error is not None else end.reason or str(end.condition)
+    return "".join(each if each.isprintable() else " " for each in said[:ERROR])
 
 
 def payload(body: bytes) -> Any:

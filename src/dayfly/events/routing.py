@@ -158,7 +158,14 @@ class Router:
             delivered = Delivered(id=identifier, event=event, namespace=namespace, sent=now)
             made = self.shape(to)(to, (delivered,), False, Flavour.EVENT)
             key = str(event.attribute("partitionkey") or event.source)[:256] if queue.fifo else ""
-            message = Message(body=made.body, content_type=made.content_type, group=key, hops=event.hops, root=event.root)
+            message = Message(
+                body=made.body,
+                content_type=made.content_type,
+                attributes=made.attributes,
+                group=key,
+                hops=event.hops,
+                root=event.root,
+            )
             due = now + queue.delay_s
             item = New(identifier, namespace, queue_lane(to.name), due, now, encode(message), key=key)
         else:

@@ -120,6 +120,7 @@ class Input(Struct, frozen=True, kw_only=True):
 
     body: bytes
     content_type: str = "application/json"
+    attributes: dict[str, str] = {}  # of a message
     http: HttpRequest | None = None  # for functions that speak HTTP
     client: str = ""  # see actions.Invoke, as the following
     namespace: str = ""  # this and `function`: of another one than the destination's name says

@@ -115,7 +115,7 @@ def _destination(arn: str | None, extra: dict[str, str]) -> Destination | None:
     kind = kinds.get(arn.split(":")[2]) if arn else None
     if arn is None or kind is None:
         return None
-    shape = "lambda-record" if extra else "data"
+    shape = "lambda-record" if extra else "lambda-letter"
     if kind == "function":
         named = function_name(arn)
         return Destination(kind=kind, name=named.name, qualifier=named.qualifier, shape=shape, extra=extra)

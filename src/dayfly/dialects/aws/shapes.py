@@ -48,7 +48,20 @@ def as_record(to: Destination, events: Sequence[Delivered], batch: bool, flavour
     return Input(body=_encode(record))
 
 
-SHAPES: Mapping[str, Shape] = {"sqs": as_sqs, "lambda-record": as_record}
+def as_letter(to: Destination, events: Sequence[Delivered], batch: bool, flavour: Flavour) -> Input:
+    """The event of a call that was given up, and why as attributes (docs: "Adding a dead-letter queue"). The code is that of the
+    answer: 200, since what dies here is what the function fails."""
+    event = events[0].event
+    told = {
+        "RequestID": ("String", request_id(event.id)),
+        "ErrorCode": ("Number", "200"),
+        "ErrorMessage": ("String", str(event.attribute("error") or "")),
+    }
+    attributes = {name: json.dumps({"DataType": kind, "StringValue": value}) for name, (kind, value) in told.items() if value}
+    return Input(body=event.data or b"", content_type=event.datacontenttype or "application/json", attributes=attributes)
+
+
+SHAPES: Mapping[str, Shape] = {"sqs": as_sqs, "lambda-record": as_record, "lambda-letter": as_letter}
 
 
 def _message(to: Destination, one: Delivered) -> dict[str, Any]:
