@@ -163,3 +163,41 @@ async def test_50_long_turns_of_the_scheduler(site: Site) -> None:
     asked, turn = await findings(site, "long-turns", code)
     assert asked == "EPERM"
     assert turn in (0, 100_000), "what is called often and briefly has short ones, where the kernel has any"
+
+
+async def test_51_huge_pages(site: Site) -> None:
+    """A machine's pool of huge pages counts as nobody's memory: who takes them all leaves a database beside us without."""
+    code = """
+    import mmap
+    libc.shmget.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
+    shared = "EPERM" if libc.shmget(0, 2 << 20, 0o1600 | 0x800) == -1 and ctypes.get_errno() == errno.EPERM else "taken"
+    return [attempt(mmap.mmap, -1, 2 << 20, 0x40022), attempt(libc_memfd, 4), shared, len(mmap.mmap(-1, 2 << 20))]
+
+def libc_memfd(flags):
+    if libc.memfd_create(b"x", flags) == -1:
+        raise OSError(ctypes.get_errno(), "refused")
+    """
+    assert await findings(site, "huge-pages", "def handler(event, context):\n" + code.lstrip("\n")) == ["EPERM"] * 3 + [2 << 20]
+
+
+async def test_52_a_core_for_oneself(site: Site) -> None:
+    """Core scheduling: processes with a cookie of their own keep everybody else from the other thread of their core."""
+    code = """
+    said = "EPERM" if libc.prctl(62, 1, 0, 0, 0) == -1 and ctypes.get_errno() == errno.EPERM else "has it"
+    return [said, libc.prctl(15, b"renamed", 0, 0, 0)]
+    """
+    assert await findings(site, "own-core", code) == ["EPERM", 0]
+
+
+async def test_53_corners_of_sockets_with_long_lists_of_holes(site: Site) -> None:
+    """Out-of-band data of Unix sockets (CVE-2025-38236), and the kernel's own TLS (CVE-2023-0461 and many more)."""
+    code = """
+    ours, theirs = socket.socketpair()
+    said = [attempt(ours.send, b"x", socket.MSG_OOB), attempt(ours.sendmsg, [b"x"], [], socket.MSG_OOB)]
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    said += [attempt(client.setsockopt, socket.IPPROTO_TCP, 31, name) for name in (b"tls", b"smc", b"espintcp")]
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return [said, ours.send(b"plain")]
+    """
+    assert await findings(site, "corners", code) == [["ENOTSUP"] * 2 + ["ENOPROTOOPT"] * 3, 5]

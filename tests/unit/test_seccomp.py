@@ -96,7 +96,9 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("socket", (40, 1), NO_FAMILY),
         ("sendto", (3, 0, 0, 0x4000), ALLOW),  # MSG_NOSIGNAL
         ("sendto", (3, 0, 0, 0x20004000), NO_OPERATION),  # MSG_FASTOPEN
+        ("sendto", (3, 0, 0, 0x4001), NO_OPERATION),  # MSG_OOB
         ("sendmsg", (3, 0, 0x4000), ALLOW),
+        ("sendmsg", (3, 0, 1), NO_OPERATION),
         ("sendmsg", (3, 0, 0x20000000), NO_OPERATION),
         ("sendmmsg", (3, 0, 1, 0x4000), ALLOW),
         ("sendmmsg", (3, 0, 1, 0x20000000), NO_OPERATION),
@@ -107,12 +109,21 @@ def test_clone_threads_but_no_namespaces(machine: str) -> None:
         ("prctl", (1, 0), EPERM),
         ("prctl", (1, 15), EPERM),
         ("prctl", (22, 2), BAD_ARGUMENT),  # PR_SET_SECCOMP
+        ("prctl", (62, 1), EPERM),  # PR_SCHED_CORE
         ("seccomp", (1,), BAD_ARGUMENT),
         ("seccomp", (2,), ALLOW),  # what there is, it may ask
         ("setsockopt", (3, 1, 2), ALLOW),  # SO_REUSEADDR
         ("setsockopt", (3, 1, 26), NO_OPTION),  # SO_ATTACH_FILTER
         ("setsockopt", (3, 1, 52), NO_OPTION),
         ("setsockopt", (3, 6, 26), ALLOW),  # the same number of TCP
+        ("setsockopt", (3, 6, 31), NO_OPTION),  # TCP_ULP
+        ("setsockopt", (3, 1, 31), ALLOW),  # the same number of sockets
+        ("mmap", (0, 4096, 3, 0x22), ALLOW),
+        ("mmap", (0, 4096, 3, 0x40022), EPERM),  # MAP_HUGETLB
+        ("memfd_create", (0, 1), ALLOW),
+        ("memfd_create", (0, 5), EPERM),
+        ("shmget", (0, 4096, 0o1600), ALLOW),
+        ("shmget", (0, 4096, 0o1600 | 0x800), EPERM),
         ("setsockopt", (3, 1, 13), NO_OPTION),  # SO_LINGER
         ("fadvise64", (3, 0, 0, 2), ALLOW),
         ("fadvise64", (3, 0, 0, 4), TAKEN),  # POSIX_FADV_DONTNEED

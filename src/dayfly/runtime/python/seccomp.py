@@ -21,6 +21,10 @@ somebody has thought about it. Left out on purpose, and why:
                                                  whoever fills it keeps everybody's instances from starting
     setsockopt SO_LINGER                         before Linux 6.16 only: makes the close of a socket block, also in the server that it
                                                  was sent to (channel.py)
+    mmap, memfd_create, shmget of huge pages     the machine has a bounded pool of them, and no instance's memory limit counts them
+    prctl PR_SCHED_CORE                          keeps everybody else off the core whose other thread it runs on
+    send* with MSG_OOB                           little used, and on Unix sockets freed memory was read by it (CVE-2025-38236)
+    setsockopt TCP_ULP                           kernel TLS and its kind: much kernel code, a long list of CVEs; OpenSSL does without
     ioctl TIOCSTI, TIOCLINUX                     type into the terminal of whoever started the server (CVE-2017-5226)
     socket families but unix, inet, inet6, netlink for routes    vsock reaches the hypervisor, packet the wire, alg kernel cryptography
     inet protocols but tcp, udp, icmp            asking for sctp or dccp would load their kernel modules; mptcp evades Landlock
@@ -74,9 +78,12 @@ _MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}
 _CLONE_NEW = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE3 = 435
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-_MSG_FASTOPEN = 0x20000000
+_MSG_OOB, _MSG_FASTOPEN = 1, 0x20000000
+_MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 0x40000, 4, 0x800
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _PR_SET_SECCOMP, _SECCOMP_SET_MODE_FILTER = 22, 1
+_PR_SCHED_CORE = 62
+_IPPROTO_TCP, _TCP_ULP = 6, 31
 _FADV_DONTNEED = 4
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _SO_ATTACH = (26, 50, 51, 52)  # SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF
@@ -121,7 +128,9 @@ def _checks(linger: bool) -> "dict[str, Code]":
     netlink = [_argument(2), *_if_one_of((0,), allow, protocol)]  # NETLINK_ROUTE: getaddrinfo and Go ask it for interfaces
     others = _if_one_of((_UNIX,), allow, family)
     options = _SO_ATTACH if linger else (*_SO_ATTACH, _SO_LINGER)
-    send = [(_JUMP_SET, 0, 1, _MSG_FASTOPEN), *_answer(_EOPNOTSUPP), *allow]
+    send = [(_JUMP_SET, 0, 1, _MSG_OOB | _MSG_FASTOPEN), *_answer(_EOPNOTSUPP), *allow]
+    socket_option = [_argument(2), *_if_one_of(options, _answer(_ENOPROTOOPT), allow)]
+    tcp_option = [_argument(2), *_if_one_of((_TCP_ULP,), _answer(_ENOPROTOOPT), allow)]
     return {
         "clone": [_argument(0), (_JUMP_SET, 0, 1, _CLONE_NEW), *deny, *allow],
         "ioctl": [_argument(1), *_if_one_of((_TIOCSTI, _TIOCLINUX), deny, allow)],
@@ -135,14 +144,17 @@ def _checks(linger: bool) -> "dict[str, Code]":
             *_if_one_of(
                 (_PR_SET_PDEATHSIG,),
                 [_argument(1), *_if_one_of((_SIGKILL,), allow, deny)],
-                _if_one_of((_PR_SET_SECCOMP,), _answer(_EINVAL), allow),
+                _if_one_of((_PR_SET_SECCOMP,), _answer(_EINVAL), _if_one_of((_PR_SCHED_CORE,), deny, allow)),
             ),
         ],
         "seccomp": [_argument(0), *_if_one_of((_SECCOMP_SET_MODE_FILTER,), _answer(_EINVAL), allow)],
         "setsockopt": [
             _argument(1),
-            *_if_one_of((_SOL_SOCKET,), [_argument(2), *_if_one_of(options, _answer(_ENOPROTOOPT), allow)], allow),
+            *_if_one_of((_SOL_SOCKET,), socket_option, _if_one_of((_IPPROTO_TCP,), tcp_option, allow)),
         ],
+        "mmap": [_argument(3), (_JUMP_SET, 0, 1, _MAP_HUGETLB), *deny, *allow],
+        "memfd_create": [_argument(1), (_JUMP_SET, 0, 1, _MFD_HUGETLB), *deny, *allow],
+        "shmget": [_argument(2), (_JUMP_SET, 0, 1, _SHM_HUGETLB), *deny, *allow],
         "fadvise64": [_argument(3), *_if_one_of((_FADV_DONTNEED,), _answer(_IGNORED), allow)],
         "personality": [_argument(0), *_if_one_of(_PERSONALITIES, allow, deny)],
     }
