@@ -85,6 +85,8 @@ _LO_UP = struct.pack("16sh22x", b"lo", 0x1 | 0x8 | 0x40)  # struct ifreq: IFF_UP
 # how busy its neighbours keep it. What is left of /proc belongs to the host's root, which no child is, and it is read-only.
 MASKED = ("kallsyms", "kcore", "keys", "key-users", "modules", "timer_list", "sched_debug", "cmdline", "interrupts", "softirqs",
            "diskstats", "partitions", "latency_stats", "acpi", "asound", "scsi", "bus", "fs", "irq", "pressure")  # fmt: skip
+# gVisor's kernel refuses to change these, also downwards, which Linux never does
+_LINUX_ALONE = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO)
 _NAMESPACES = sys_.CLONE_NEWNS | sys_.CLONE_NEWIPC | sys_.CLONE_NEWUTS | sys_.CLONE_NEWCGROUP
 
 
@@ -418,4 +420,8 @@ def _set_limit(which: int, soft: int, hard: int) -> None:
     present = resource.getrlimit(which)[1]
     if present != resource.RLIM_INFINITY:
         hard = min(hard, present)
-    resource.setrlimit(which, (min(soft, hard), hard))
+    try:
+        resource.setrlimit(which, (min(soft, hard), hard))
+    except ValueError:
+        if which not in _LINUX_ALONE:
+            raise

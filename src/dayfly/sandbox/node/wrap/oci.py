@@ -20,6 +20,7 @@ from .view import View, located
 
 _CAPABILITIES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]  # to become somebody without any
 _SAFE = ["nosuid", "nodev"]
+_PRIVATELY = ["unshare", "--mount", "--propagation", "private"]  # what is mounted from here on goes with the sandbox
 
 
 def crun(view: View) -> list[str]:
@@ -45,7 +46,7 @@ def _out_of_sight(unified: Path = Path("/sys/fs/cgroup/unified")) -> list[str]:
     if not read(unified / "cgroup.controllers"):
         return []
     script = 'umount -l "$0"; exec "$@"'
-    return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script, str(unified)]
+    return [*_PRIVATELY, "/bin/sh", "-c", script, str(unified)]
 
 
 def runsc(view: View) -> list[str]:
@@ -53,7 +54,8 @@ def runsc(view: View) -> list[str]:
     bundle(view)
     options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=all"]
     options.append("--network=host" if view.network else "--network=none")
-    return [located("runsc"), *options, "run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
+    run = ["run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
+    return [*_PRIVATELY, located("runsc"), *options, *run]  # it mounts a namespace in its folder, which would stay
 
 
 def bundle(view: View) -> None:
