@@ -446,6 +446,27 @@ async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_ti
     desk.call()
 
 
+async def test_a_reservation_counts_the_calls_that_began_before_it_and_while_it_was_not_there() -> None:
+    desk = Desk()
+    identifiers = [f"{number:032x}" for number in range(5)]
+    for number, identifier in enumerate(identifiers):
+        desk.reservations = {} if number == 3 else {("default", "hello"): 10}  # taken away for one of them
+        desk.call(invocation=identifier)
+    desk.reservations = {("default", "hello"): 5}
+    with pytest.raises(Throttled):
+        desk.call()
+    desk.dispatcher.cancel(identifiers[3])
+    desk.call()
+    with pytest.raises(Throttled):
+        desk.call()
+    for identifier in list(desk.dispatcher.active):
+        desk.dispatcher.cancel(identifier)
+    for _ in range(5):
+        desk.call()
+    with pytest.raises(Throttled):
+        desk.call()
+
+
 async def test_a_namespace_has_no_more_calls_at_a_time_than_its_quota_however_they_end() -> None:
     desk = Desk(revision(max_instances=1, timeout_s=5.0))
     desk.dispatcher.quotas = {"default": Quota(concurrent_calls=2)}

@@ -73,6 +73,7 @@ class Dispatcher:
         self.keep: Callable[[Invoke, Status, Keep, bool], None] = lambda *_: None  # inputs of synchronous calls: observe.inputs
         self.active: dict[str, Call] = {}  # by invocation id
         self._under_way: dict[str, int] = {}  # how many of them, by namespace
+        self._reserved: dict[tuple[str, str], int] = {}  # likewise, of functions with a reservation, as far as they were called
         self.quotas: Mapping[str, Quota] = {}  # by namespace
         self._sweeper: Timer | None = None
         self.workflows: Compositions | None = None  # who runs functions that are made of others
@@ -96,7 +97,7 @@ class Dispatcher:
         self.active[identifier] = call
         self._under_way[invoke.namespace] = self._under_way.get(invoke.namespace, 0) + 1
         try:
-            if self.routes.reservations:
+            if self.routes.reservations or self._reserved:
                 self._check_reserved(invoke)
             if self.quotas:
                 self._check_quota(invoke.namespace)
@@ -133,13 +134,16 @@ class Dispatcher:
         return self._under_way.get(namespace, 0)
 
     def _check_reserved(self, invoke: Invoke) -> None:
-        limit = self.routes.reservations.get((invoke.namespace, invoke.function))
+        key = invoke.namespace, invoke.function
+        limit = self.routes.reservations.get(key)
         if limit is None:
+            self._reserved.pop(key, None)
             return
-        calls = sum(
-            call.invoke.function == invoke.function and call.invoke.namespace == invoke.namespace
-            for call in self.active.values()
-        )
+        calls = self._reserved.get(key)
+        if calls is None:  # the first call since it has a reservation
+            others = (call.invoke for call in self.active.values())
+            calls = sum(other.function == invoke.function and other.namespace == invoke.namespace for other in others) - 1
+        self._reserved[key] = calls = calls + 1
         if calls > limit:  # this one is among them
             raise Throttled(
                 f"{invoke.namespace}/{invoke.function} may have {limit} calls at the same time, and it has them",
@@ -171,6 +175,10 @@ class Dispatcher:
         """To be told once of every call that `begin` has made."""
         self.active.pop(call.invoke.invocation, None)
         namespace = call.invoke.namespace
+        if self._reserved:
+            key = namespace, call.invoke.function
+            if key in self._reserved:
+                self._reserved[key] -= 1
         left = self._under_way[namespace] - 1
         if left:
             self._under_way[namespace] = left
