@@ -168,7 +168,15 @@ def handler(event, context):
         error = Problem("loop")
         error.__cause__ = error
         raise error
+    if event == "winding":
+        ping(400)
     return 1
+
+def ping(n):
+    return pong(n - 1) if n else 1 / 0
+
+def pong(n):
+    return ping(n)
 """
 
 
@@ -214,9 +222,13 @@ def test_hidden_and_circular_causes(link: Link) -> None:
 def test_everything_is_bounded(link: Link) -> None:
     assert len(error_of(link, "long")["message"]) == 8192 + len("... (cut)")
     assert error_of(link, "broken")["message"] == "<the exception's own __str__ raised RuntimeError>"
-    deep = error_of(link, "deep")
-    assert len(deep["trace"]) == 51
-    assert "452 frames left out" in deep["trace"][25]
+    deep = error_of(link, "deep")["trace"]
+    assert [line.partition(" in ")[2].split("\n")[0] or line for line in deep] == [
+        "handler", "down", "down", "down", "... repeated 498 more times ..."
+    ]  # fmt: skip
+    winding = error_of(link, "winding")["trace"]
+    assert len(winding) == 51
+    assert "752 frames left out" in winding[25]
     assert error_of(link, "endless")["type"] == "RecursionError"
     assert error_of(link, "exit")["type"] == "GeneratorExit"
     assert link.call("fine").json == 1

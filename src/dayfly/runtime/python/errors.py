@@ -10,6 +10,7 @@ import importlib
 import json
 import linecache
 import os
+from itertools import groupby
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MESSAGE_LIMIT = 8 << 10  # characters
 FRAME_LIMIT = 50  # the first and the last half of a longer trace
+REPEATED = 3  # times that one frame is told in a row
 TEXT_LIMIT = 600  # characters of one frame
 PAYLOAD_LIMIT = 200 << 10  # bytes; the frame protocol allows 256 KiB
 _CAUSES = 3
@@ -78,12 +80,15 @@ def _frame_text(name: str, line: int, function: str, root: str) -> str:
 
 def trace_texts(error: BaseException, root: str) -> list[str]:
     """One text a frame, outermost first, then a line for each cause."""
-    frames = _user_frames(error.__traceback__, root)
+    texts = []
+    for frame, same in groupby(_user_frames(error.__traceback__, root)):
+        number = sum(1 for _ in same)
+        texts += [_frame_text(*frame, root=root)] * min(number, REPEATED)
+        if number > REPEATED:  # as Python itself prints recursion
+            texts.append(f"... repeated {number - REPEATED} more times ...")
     half = FRAME_LIMIT // 2
-    texts = [_frame_text(*frame, root=root) for frame in (frames if len(frames) <= FRAME_LIMIT else frames[:half])]
-    if len(frames) > FRAME_LIMIT:
-        texts.append(f"... {len(frames) - 2 * half} frames left out ...")
-        texts.extend(_frame_text(*frame, root=root) for frame in frames[-half:])
+    if len(texts) > FRAME_LIMIT:
+        texts[half:-half] = [f"... {len(texts) - 2 * half} frames left out ..."]
     seen = {id(error)}
     cause: BaseException | None = error
     for _ in range(_CAUSES):
