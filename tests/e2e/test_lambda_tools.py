@@ -75,7 +75,10 @@ def test_a_server_with_a_login_checks_signatures(tmp_path: Path) -> None:
         assert json.loads(good.invoke(FunctionName="signed", Payload=b'"yes"')["Payload"].read()) == "yes"
         presigned = good.generate_presigned_url("get_function", Params={"FunctionName": "signed"})
         with urllib.request.urlopen(presigned) as answer:
-            assert json.load(answer)["Configuration"]["FunctionName"] == "signed"
+            found = json.load(answer)
+        assert found["Configuration"]["FunctionName"] == "signed"
+        with urllib.request.urlopen(found["Code"]["Location"]) as answer:
+            assert answer.read() == zipped(ECHO), "its address is signed itself"
         for key, secret, code in (
             ("dayfly", "wrong", "InvalidSignatureException"),
             ("nobody", TOKEN, "UnrecognizedClientException"),
@@ -88,14 +91,12 @@ def test_a_server_with_a_login_checks_signatures(tmp_path: Path) -> None:
                 with pytest.raises(ClientError) as caught:
                     call(aws.client(key=key, secret=secret))
                 assert caught.value.response["Error"]["Code"] == code
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(presigned.replace("signed?", "other?"))
-        with refused.value:  # closed, or its socket is when somebody else's test collects garbage
-            assert refused.value.code == 403
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{aws.url}/2015-03-31/functions")
-        with refused.value:  # closed, or its socket is when somebody else's test collects garbage
-            assert refused.value.code == 403
+        unsigned = f"{aws.url}/2015-03-31/functions"
+        for address in (presigned.replace("signed?", "other?"), unsigned, found["Code"]["Location"] + "0"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(address)
+            with refused.value:  # closed, or its socket is when somebody else's test collects garbage
+                assert refused.value.code == 403
 
 
 def cli(aws: Aws, *arguments: str) -> Any:
