@@ -151,8 +151,14 @@ async def test_39_nothing_is_decompressed(site: Site) -> None:
             assert answer.status in (400, 415)
 
 
-async def test_39_websocket_upgrades_are_answered_as_plain_requests_and_hold_nothing(site: Site) -> None:
-    upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAA\r\nsec-websocket-version: 13\r\n"
+UPGRADES = {
+    "websocket": "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAA\r\nsec-websocket-version: 13\r\n",
+    "h2c": "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n",
+}
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
+async def test_39_upgrades_are_answered_as_plain_requests_and_hold_nothing(site: Site, upgrade: str) -> None:
     async with neighbour(site):
         before = site.server.listeners[""].connections
         for path in ("/fn/default/neighbour", "/v1/namespaces"):

@@ -109,6 +109,17 @@ async def test_38_trailers_are_no_headers(spied: Site) -> None:
     assert not {"authorization", "prefer", "x-late"} & set(answer.json()["headers"])
 
 
+async def test_38_what_is_written_beside_the_size_of_a_chunk_is_not_read(spied: Site) -> None:
+    head = (HEAD + "transfer-encoding: chunked\r\nconnection: close\r\n\r\n").encode()
+    [answer] = answers(await send(spied, head + b'5;a=b;c="d e"\r\nhello\r\n0;x=y\r\n\r\n'))
+    assert (answer.status, answer.json()["body"]) == (200, "hello")
+
+
+async def test_38_a_cookie_as_big_as_a_book_is_refused(spied: Site) -> None:
+    [answer] = answers(await send(spied, post("/fn/default/spy", b"", "cookie: " + "a=b; " * 20_000 + "\r\n")))
+    assert answer.status == 431
+
+
 async def test_38_nobody_speaks_in_the_platforms_name(spied: Site) -> None:
     forged = "dayfly-invocation-id: 0\r\nDayfly-Depth: 0\r\nDAYFLY-INSTANCE: x\r\ndayfly_identity: owner\r\nx-mine: 1\r\n"
     [answer] = answers(await send(spied, post("/fn/default/spy", b"", forged)))
