@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import cast
 import pytest
 
 from dayfly.build.builder import Builder
+from dayfly.build.install import Install, Installed
 from dayfly.build.machine import Machine
 from dayfly.build.packages import PackageStore
 from dayfly.build.watch import bounded
@@ -149,13 +151,22 @@ async def test_wishes_that_stand_alone_are(line: str, store: PackageStore) -> No
     assert one.mounts[1] == two.mounts[1]
 
 
-async def test_builds_of_the_same_at_once_are_one(store: PackageStore) -> None:
+async def test_builds_of_the_same_at_once_are_one(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = Jobs(install_six)
     jobs.gate.clear()
     package = await store.put_texts(HANDLER | {"requirements.txt": "six"})
     same, heard = builder(store, jobs), [list[str]() for _ in range(5)]
+    ensure, asked, all_asked = same._installer.ensure, itertools.count(1), asyncio.Event()
+
+    async def counted(install: Install, progress: Callable[[str], None]) -> Installed:
+        if next(asked) == len(heard):
+            all_asked.set()
+        return await ensure(install, progress)
+
+    monkeypatch.setattr(same._installer, "ensure", counted)
     builds = [asyncio.create_task(same.build(package.digest, Config(), lines.append)) for lines in heard]
     await jobs.asked.wait()
+    await all_asked.wait()  # one that comes when it is done hears nothing
     builds[0].cancel()  # the others must not notice
     jobs.gate.set()
     done = await asyncio.gather(*builds, return_exceptions=True)
