@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 DAYFLY := DAYFLY_DATA=$(DATA) DAYFLY_URL=http://127.0.0.1:$(PORT) $(BIN)/dayfly
 
-.PHONY: install install-dev up down test lint types contracts fuzz backends bench docs clean
+.PHONY: install install-dev up down test lint types contracts fuzz backends kafka bench docs clean
 
 install:
 	@scripts/install.sh $(PYTHON) base
@@ -48,6 +48,11 @@ backends: install-dev
 	DAYFLY_TEST_BACKENDS=bubblewrap,crun $(BIN)/python -m pytest tests/contract/test_sandbox.py tests/contract/test_node_agent.py tests/contract/test_wraps.py -q -k "bubblewrap or crun or wraps"
 	DAYFLY_TEST_ISOLATION=bubblewrap $(BIN)/python -m pytest tests/attacks -q
 	DAYFLY_TEST_ISOLATION=crun $(BIN)/python -m pytest tests/attacks -q
+
+# sources against a Kafka broker: its jars come from Maven. Slow, because a group waits 10 s for a consumer that was killed
+kafka: install-dev
+	mvn -q -B -f tests/servers/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=jars -DincludeScope=runtime
+	$(BIN)/python -m pytest tests/contract/test_sources.py -q -k kafka
 
 bench: install-dev
 	@scripts/bench.sh

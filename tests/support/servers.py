@@ -19,6 +19,8 @@ import pytest
 
 from tests.support.sources import Sourced
 
+KAFKA_JARS = Path(__file__).parents[1] / "servers/kafka/jars"
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -184,16 +186,15 @@ class Mosquitto(Foreign):
 
 
 class KafkaServer(Foreign):
-    """One broker that is its own controller. DAYFLY_TEST_KAFKA is a folder with its jars (org.apache.kafka:kafka_2.13 and what it
-    needs, from Maven)."""
+    """One broker that is its own controller. `make kafka` gets its jars; DAYFLY_TEST_KAFKA names another folder with some."""
 
     kind = "kafka"
     end = signal.SIGKILL  # it takes its time to say goodbye
 
     def command(self) -> list[str]:
-        jars = os.environ.get("DAYFLY_TEST_KAFKA", "")
-        if not jars:
-            pytest.skip("no Kafka broker at hand; set DAYFLY_TEST_KAFKA to a folder with its jars")
+        jars = Path(os.environ.get("DAYFLY_TEST_KAFKA", KAFKA_JARS))
+        if not jars.is_dir():
+            pytest.skip("no Kafka broker at hand: make kafka")
         java = [program("java"), "-Xmx300m", "-cp", f"{jars}/*"]
         config = self.folder / "kafka.properties"
         if not config.exists():
