@@ -28,7 +28,7 @@ from ..model.function import Artifact, MiB
 from ..model.package import Archive, Package
 from .archive import Entry, from_texts, open_archive, unpack
 from .digest import tree_digest
-from .durable import publish, remove
+from .durable import publish, remove, sync_folder
 from .rules import DEFAULT, Limits
 
 GRACE = 3600.0  # seconds an unreferenced folder is kept after it was last put
@@ -218,7 +218,10 @@ class PackageStore:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            (made / "archive").rename(target)
+            with self._lock:
+                (made / "archive").rename(target)
+                sync_folder(folder)
+                self._refresh(folder)
         finally:
             self.discard(made)
 
