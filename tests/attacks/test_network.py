@@ -5,6 +5,7 @@ The hostile functions say what they saw, but what counts is what the world heard
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -455,8 +456,10 @@ def test_a_cap_holds_in_both_directions_and_is_not_the_functions_to_lift(site: W
 
 def networks_of(pid: int) -> list[str]:
     """The network namespaces that a process holds."""
-    folder = Path(f"/proc/{pid}/fd")
-    held = {os.readlink(entry): str(entry) for entry in folder.iterdir()}
+    held = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held[os.readlink(entry)] = str(entry)
     return [path for link, path in held.items() if link.startswith("net:")]
 
 
