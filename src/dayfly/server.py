@@ -69,7 +69,6 @@ from .model.delivery import Policy
 from .model.function import InvokePolicy, Revision
 from .model.identity import LOCAL, OWNS_ALL, Identity
 from .model.instance import State
-from .model.package import Archive, Package
 from .model.trigger import Trigger
 from .observe.callmetrics import CallMetrics, platform_metrics, process_metrics
 from .observe.eventmetrics import EventMetrics
@@ -89,6 +88,7 @@ from .registry.namespaces import Namespaces
 from .registry.quotas import Quotas
 from .registry.registry import Registry
 from .registry.secrets import Secrets
+from .registry.uploads import Uploads
 from .registry.view import RegistryView
 from .sandbox.node.client import NodeSandbox
 from .sandbox.node.interpreters import find as find_interpreters
@@ -107,7 +107,6 @@ from .workflows.engine import Workflows
 log = logging.getLogger("dayfly")
 
 PRIORITY = -10  # of the event loop, where it may: a function that takes all the processor it can get must not delay all answers
-TIDY_EVERY = 1800.0  # seconds
 FUNCTIONS_SHARE = 0.1  # of the connections that the edge takes: for functions that call the platform, besides
 
 
@@ -153,6 +152,8 @@ class Server:
         self.events_clock = ForwardClock(self.clock) if settings.dev else self.clock
         self.queue = AsyncQueue(self.store, self.events_clock)
         self.packages = PackageStore(data / "packages")
+        needs = [mount.dialect.packages for mount in self._mounts]
+        self.uploads = Uploads(self.packages, self.registry, self.documents, needs, self.clock)
         self.sandbox = NodeSandbox(
             data,
             isolation=settings.isolation,
@@ -278,13 +279,10 @@ class Server:
     def _performers(self) -> a.Performers:
         parts = (
             self.functions, self.namespaces, self.history, self.documents, self.keys, self.secrets, self.quotas, self.buckets,
-            self.eventing,
+            self.eventing, self.uploads,
         )  # fmt: skip
         performers: a.Performers = {
             a.Invoke: self._invoke,
-            a.PutPackage: self._put_package,
-            a.ReadPackage: self._read_package,
-            a.ReadArchive: self._read_archive,
             a.PutFunction: self.deployer.put,
             a.RotateSecretKey: Rotation(self.store, self.seal, self.settings.data / "key").rotate,
             a.ReadAudit: self.audit.read,
@@ -324,7 +322,7 @@ class Server:
                 self.pool.group(revision).reserve(revision.config.min_instances)
         self.scaler.start()
         self.census.start()
-        self._housekeeping = asyncio.ensure_future(self._tidy())
+        self._housekeeping = asyncio.ensure_future(self.uploads.keep_tidy())
         await self.workflows.open()
         await self.eventing.open()
         self.sources.open(self.eventing.catalog.triggers())
@@ -425,28 +423,6 @@ class Server:
         await self.store.close()
         self._lock.close()
 
-    async def _tidy(self) -> None:
-        while True:
-            await self.clock.sleep(TIDY_EVERY)
-            try:
-                await self.tidy()
-            except OSError:
-                log.exception("packages could not be tidied")
-
-    async def tidy(self) -> None:
-        """Throw away packages that no revision mounts and no document speaks of; done by itself once in a while. Raises OSError."""
-        await self.packages.collect(self.registry.artifacts(), self._in_documents())
-
-    def _in_documents(self) -> list[str]:
-        """Packages that documents of dialects speak of."""
-        return [
-            digest
-            for mount in self._mounts
-            for kind, digests in mount.dialect.packages.items()
-            for document in self.documents.everywhere(kind)
-            for digest in digests(document)
-        ]
-
     # --- wiring -------------------------------------------------------------------------------------------------------
 
     def _claim(self, spec: BoxSpec) -> Revision | None:
@@ -528,19 +504,8 @@ class Server:
             if group.revision.namespace == namespace and name in group.config.secrets.values():
                 group.recycle()
 
-    async def _read_package(self, action: a.ReadPackage) -> dict[str, bytes]:
-        route = self.registry.route(action.namespace, action.name)
-        revision = self.registry.resolve(action.namespace, action.name, str(action.revision or route.function.latest))
-        return await asyncio.to_thread(self.packages.read, revision.artifact.digest)
-
-    async def _read_archive(self, action: a.ReadArchive) -> Archive:
-        return await asyncio.to_thread(self.packages.archive, action.digest, action.sha256)
-
     async def _accept(self, invoke: a.Invoke) -> str:
         return await self.quotas.queueing(invoke.namespace, 1, partial(self.queue.enqueue, invoke))
-
-    async def _put_package(self, action: a.PutPackage) -> Package:
-        return await self.packages.put(action.data, action.filename, keep=action.keep)
 
     async def _invoke(self, action: a.Invoke) -> Result:
         if action.mode is Mode.SYNC:

@@ -164,7 +164,7 @@ async def test_a_layer_is_there_for_as_long_as_it_has_a_version_whoever_uses_it(
         async def after_a_day() -> int:
             for folder in (site.server.packages.root / "code").iterdir():
                 os.utime(folder, (0, 0))
-            await site.server.tidy()
+            await site.server.uploads.tidy()
             return len(list((site.server.packages.root / "code").iterdir()))
 
         await asyncio.to_thread(client.publish_layer_version, LayerName="rare", Content={"ZipFile": zipped(CODE)})
