@@ -80,15 +80,16 @@ def _frame_text(name: str, line: int, function: str, root: str) -> str:
 
 def trace_texts(error: BaseException, root: str) -> list[str]:
     """One text a frame, outermost first, then a line for each cause."""
-    texts = []
+    lines: list[tuple[str, int, str] | str] = []  # a frame gets its text when it is known to be told
     for frame, same in groupby(_user_frames(error.__traceback__, root)):
         number = sum(1 for _ in same)
-        texts += [_frame_text(*frame, root=root)] * min(number, REPEATED)
+        lines += [frame] * min(number, REPEATED)
         if number > REPEATED:  # as Python itself prints recursion
-            texts.append(f"... repeated {number - REPEATED} more times ...")
+            lines.append(f"... repeated {number - REPEATED} more times ...")
     half = FRAME_LIMIT // 2
-    if len(texts) > FRAME_LIMIT:
-        texts[half:-half] = [f"... {len(texts) - 2 * half} frames left out ..."]
+    if len(lines) > FRAME_LIMIT:
+        lines[half:-half] = [f"... {len(lines) - 2 * half} frames left out ..."]
+    texts = [line if isinstance(line, str) else _frame_text(*line, root=root) for line in lines]
     seen = {id(error)}
     cause: BaseException | None = error
     for _ in range(_CAUSES):
