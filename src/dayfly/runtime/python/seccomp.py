@@ -105,6 +105,11 @@ def _if_one_of(values: "Sequence[int]", match: "Code", other: "Code") -> "Code":
     return [*tests, *other, *match]
 
 
+def _if_set(flags: int, match: "Code", other: "Code") -> "Code":
+    """Go on with `match` if the accumulator has one of the flags, else with `other`; neither may run past its end."""
+    return [(_JUMP_SET, 0, len(match), flags), *match, *other]
+
+
 def _answer(value: int) -> "Code":
     return [(_RETURN, 0, 0, value)]
 
@@ -128,11 +133,11 @@ def _checks(linger: bool) -> "dict[str, Code]":
     netlink = [_argument(2), *_if_one_of((0,), allow, protocol)]  # NETLINK_ROUTE: getaddrinfo and Go ask it for interfaces
     others = _if_one_of((_UNIX,), allow, family)
     options = _SO_ATTACH if linger else (*_SO_ATTACH, _SO_LINGER)
-    send = [(_JUMP_SET, 0, 1, _MSG_OOB | _MSG_FASTOPEN), *_answer(_EOPNOTSUPP), *allow]
+    send = _if_set(_MSG_OOB | _MSG_FASTOPEN, _answer(_EOPNOTSUPP), allow)
     socket_option = [_argument(2), *_if_one_of(options, _answer(_ENOPROTOOPT), allow)]
     tcp_option = [_argument(2), *_if_one_of((_TCP_ULP,), _answer(_ENOPROTOOPT), allow)]
     return {
-        "clone": [_argument(0), (_JUMP_SET, 0, 1, _CLONE_NEW), *deny, *allow],
+        "clone": [_argument(0), *_if_set(_CLONE_NEW, deny, allow)],
         "ioctl": [_argument(1), *_if_one_of((_TIOCSTI, _TIOCLINUX), deny, allow)],
         "socket": [_argument(0), *_if_one_of((_INET, _INET6), inet, _if_one_of((_NETLINK,), netlink, others))],
         "sendto": [_argument(3), *send],
@@ -152,9 +157,9 @@ def _checks(linger: bool) -> "dict[str, Code]":
             _argument(1),
             *_if_one_of((_SOL_SOCKET,), socket_option, _if_one_of((_IPPROTO_TCP,), tcp_option, allow)),
         ],
-        "mmap": [_argument(3), (_JUMP_SET, 0, 1, _MAP_HUGETLB), *deny, *allow],
-        "memfd_create": [_argument(1), (_JUMP_SET, 0, 1, _MFD_HUGETLB), *deny, *allow],
-        "shmget": [_argument(2), (_JUMP_SET, 0, 1, _SHM_HUGETLB), *deny, *allow],
+        "mmap": [_argument(3), *_if_set(_MAP_HUGETLB, deny, allow)],
+        "memfd_create": [_argument(1), *_if_set(_MFD_HUGETLB, deny, allow)],
+        "shmget": [_argument(2), *_if_set(_SHM_HUGETLB, deny, allow)],
         "fadvise64": [_argument(3), *_if_one_of((_FADV_DONTNEED,), _answer(_IGNORED), allow)],
         "personality": [_argument(0), *_if_one_of(_PERSONALITIES, allow, deny)],
     }
