@@ -257,6 +257,17 @@ def test_invocations(hello: FakePlatform, run: Run) -> None:
     assert run("invocations", "-o", "json").json[0]["error_message"] == "bad\x1b[2J"
 
 
+def test_of_a_call_that_waits_nothing_is_said_that_is_not_known(hello: FakePlatform, run: Run) -> None:
+    hello.invocations[ID] = record(
+        status=Status.QUEUED, revision=0, timings=Timings(), billed_ms=0, cold=False, error_type="", error_message=""
+    )
+    head, row = run("invocations").out.splitlines()
+    assert [*row.split()][:2] == [ID, "hello"]
+    assert row.endswith("queued")
+    assert "warm" not in row
+    assert "START" in head
+
+
 def test_result_prints_what_invoke_would_have(hello: FakePlatform, run: Run) -> None:
     hello.record(ID)
     hello.results[ID] = Result(invocation=ID, body=b"\xff\x00", headers=(("content-type", "image/x"),))

@@ -51,7 +51,7 @@ class GetResult(Action, frozen=True, kw_only=True):
 
 
 class ListInvocations(Action, frozen=True, kw_only=True):
-    """Newest first. -> Page of model.call.Invocation"""
+    """Newest first, those under way and those in the queue among them. -> Page of model.call.Invocation"""
 
     function: str = ""
     status: Status | None = None

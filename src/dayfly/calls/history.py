@@ -33,7 +33,7 @@ from ..model.log import LogLine
 from ..model.usage import PriceSheet, Usage
 from ..observe.logs import LogStore
 from ..observe.recorder import Recorder
-from ..observe.records import Filter
+from ..observe.records import PAGE_LIMIT, Filter
 from ..pool.pool import Pool
 from .call import Call
 from .dispatcher import Dispatcher
@@ -154,9 +154,12 @@ class History:
         return await self._queue.result(action.id)
 
     async def list(self, action: ListInvocations) -> Page[Invocation]:
-        items, cursor = await self._recorder.list(
-            Filter(action.namespace, action.function, action.status, action.since, action.until, action.cursor), action.limit
-        )
+        wanted = Filter(action.namespace, action.function, action.status, action.since, action.until, action.cursor)
+        waiting = await self._queue.listed(wanted, max(1, min(action.limit, PAGE_LIMIT)) + 1)
+        active = self._dispatcher.active
+        unrecorded = [running(call) for call in active.values() if call.invoke.namespace == action.namespace]
+        unrecorded += [entry.invocation() for entry in waiting if entry.id not in active]
+        items, cursor = await self._recorder.list(wanted, action.limit, unrecorded)
         return Page(items=tuple(items), cursor=cursor)
 
     async def cancel(self, action: CancelInvocation) -> Invocation | None:

@@ -17,6 +17,7 @@ from .terminal import Screen
 STATUSES = (
     "queued", "running", "ok", "error", "crashed", "init-failed", "timed-out", "cancelled", "rejected", "dead",
 )  # fmt: skip
+OPEN = STATUSES[:2]  # it is not known yet how they began, nor what they cost
 
 
 @click.command(
@@ -37,14 +38,14 @@ def invocations(session: Session, name: str, status: str | None, since: float, l
         output,
         (
             ("INVOCATION", lambda i: i["id"]),
-            ("FUNCTION", lambda i: f"{i['function']}@{i['revision']}"),
+            ("FUNCTION", lambda i: f"{i['function']}@{i['revision']}" if i["revision"] else i["function"]),
             ("BEGAN", lambda i: ago(i["started"])),
             ("STATUS", lambda i: i["status"]),
-            ("START", lambda i: "cold" if i["cold"] else "warm"),
+            ("START", lambda i: "" if i["status"] in OPEN else "cold" if i["cold"] else "warm"),
             ("QUEUE", lambda i: milliseconds(i["timings"]["queue"])),
             ("COLD START", lambda i: milliseconds(i["timings"]["cold"])),
             ("RUN", lambda i: milliseconds(i["timings"]["run"])),
-            ("BILLED", lambda i: f"{i['billed_ms']} ms"),
+            ("BILLED", lambda i: "" if i["status"] in OPEN else f"{i['billed_ms']} ms"),
             ("PEAK", lambda i: f"{i['peak_kb'] / 1024:.0f} MiB" if i["peak_kb"] else ""),
             ("ERROR", lambda i: ": ".join(filter(None, (i["error_type"], i["error_message"])))),
         ),

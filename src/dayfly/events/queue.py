@@ -23,6 +23,7 @@ from ..errors import BadInput, Conflict, NotFound, Throttled
 from ..model.call import Invocation, Mode, Result, Status, Timings
 from ..model.delivery import Condition
 from ..model.ids import id_time, new_id
+from ..observe.records import Filter
 from ..store.port import Effect, Row, Statement, Store
 from .items import Item, New, Plan, decode_call, decode_result, encode, function_lane, put_body, puts
 from .lanes import Lane
@@ -80,7 +81,7 @@ class Entry(Struct, frozen=True):
             timings=Timings(),
             billed_ms=0,
             memory_mb=0,
-            attempt=max(1, self.attempt),
+            attempt=self.attempt + 1 if self.open else max(1, self.attempt),
             error_message=self.last_error,
         )
 
@@ -302,6 +303,25 @@ class AsyncQueue:
         """Dead items, latest first; `before` (seconds since the epoch) continues after the `ended` of the last one seen."""
         end = before or self.clock.now() + 1.0
         rows = await self.store.fetch("queue_dead", namespace=namespace, lane=lane, before=end, limit=limit)
+        return [_entry(row) for row in rows]
+
+    async def listed(self, wanted: Filter, limit: int) -> list[Entry]:
+        """What of this list is not recorded, newest first: what waits or is being delivered; dead items if they are asked for."""
+        if wanted.status is None:
+            states = list(OPEN)
+        else:
+            states = [state for state in (*OPEN, State.DEAD) if STATUS[state] is wanted.status]
+        if not states:
+            return []
+        rows = await self.store.fetch(
+            "queue_listed",
+            namespace=wanted.namespace,
+            function=wanted.function,
+            before=wanted.before()[0],
+            since=wanted.after(),
+            states=msgspec.json.encode(states).decode(),
+            limit=limit,
+        )
         return [_entry(row) for row in rows]
 
     async def depth(self, namespace: str = "", function: str = "") -> int:

@@ -163,10 +163,13 @@ class Recorder:
                 found[row[0]] = records.decode(row)
         return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
 
-    async def list(self, wanted: Filter, limit: int = 50) -> tuple[list[Invocation], str]:
+    async def list(
+        self, wanted: Filter, limit: int = 50, unrecorded: Sequence[Invocation] = ()
+    ) -> tuple[list[Invocation], str]:
         """A page of records, newest first, and the cursor of the next page (empty after the last one).
 
-        At most 1,000 records whatever the limit. Raises errors.BadInput for a cursor or a time that is none.
+        `unrecorded`: calls to be shown among them, above all such as have not ended; one whose record is there by now is left
+        out. At most 1,000 records whatever the limit. Raises errors.BadInput for a cursor or a time that is none.
         """
         limit = max(1, min(limit, records.PAGE_LIMIT))
         before, after = wanted.before(), wanted.after()
@@ -184,7 +187,14 @@ class Recorder:
         for row in rows:
             if row[0] not in found:
                 found[row[0]] = records.decode(row)
-        ordered = sorted(found.items(), key=lambda item: (item[1].id, item[0]), reverse=True)
+        numbered = list(found.items())
+        ended = {(call.id, call.attempt) for call in found.values()}
+        numbered += [
+            (records.OPEN, call)
+            for call in unrecorded
+            if (call.id, call.attempt) not in ended and wanted.takes(records.OPEN, call, before, after)
+        ]
+        ordered = sorted(numbered, key=lambda item: (item[1].id, item[0]), reverse=True)
         page = ordered[:limit]
         return [call for _, call in page], records.cursor(page[-1]) if len(ordered) > limit else ""
 

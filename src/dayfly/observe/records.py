@@ -18,6 +18,7 @@ from ..model.call import Invocation, Mode, Status, Timings
 
 MESSAGE_LIMIT: Final = 4096  # characters kept of what user code said when it failed
 PAGE_LIMIT: Final = 1000  # records
+OPEN: Final = 1 << 62  # the seq of a call that has not ended: after its attempts that have
 LATEST: Final = 253402300800.0  # the end of the year 9999, in seconds since the epoch
 _AFTER_ALL: Final = ("g", 0)  # after every id: those are hexadecimal
 

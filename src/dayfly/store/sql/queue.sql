@@ -67,6 +67,15 @@ SELECT id FROM idempotency WHERE namespace = :namespace AND function = :lane AND
 -- name: queue_one
 SELECT id, namespace, lane, function, state, attempt, due, created, ended, last_error, condition, event FROM queue WHERE id = :id;
 
+-- name: queue_listed
+-- Items in these states of which it is known what function they call, newest first.
+SELECT id, namespace, lane, function, state, attempt, due, created, ended, last_error, condition, event
+FROM queue INDEXED BY queue_listed
+WHERE
+    state IN ('queued', 'leased', 'blocked', 'dead') AND namespace = :namespace AND id < :before AND id >= :since
+    AND function <> '' AND :function IN ('', function) AND state IN (SELECT value FROM json_each(:states))
+ORDER BY id DESC LIMIT :limit;
+
 -- name: queue_depth
 SELECT count(*) FROM queue WHERE state = 'queued';
 
