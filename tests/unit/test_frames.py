@@ -24,6 +24,14 @@ class Transport:
         self.written = b""
         self.aborted = False
 
+    def get_extra_info(self, name: str) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
     def write(self, data: bytes) -> None:
         self.written += data
 

@@ -377,7 +377,7 @@ class Exchange:
 
     def _write(self, data: bytes) -> None:
         if self.current:
-            self.protocol.transport.write(data)
+            self.protocol.write(data)
         elif self._early is None:
             self._early = [data]
         else:
@@ -395,7 +395,7 @@ class Exchange:
         """The answers before this one are out: write what has come so far."""
         self.current = True
         if self._early:
-            self.protocol.transport.write(b"".join(self._early))
+            self.protocol.write(b"".join(self._early))
             self._early = None
         if self.answered:
             self.protocol.finished(self)

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..dialects.hook import Head, Reply
 from ..errors import BadInput, DayflyError, TooLarge
+from ..outlet import Outlet
 from .edge import Edge, Match, WrongMethod, problem
 from .exchange import Exchange, bad_request
 
@@ -90,6 +91,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self.opened = True
+        self.write = Outlet(transport).write  # type: ignore[arg-type]  # uvloop's own class is no asyncio.Transport
         self._since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ..errors import BadResponse, DayflyError, InitFailed, InstanceDied
 from ..model.call import FunctionError, Headers
+from ..outlet import Outlet
 from . import frames
 from .addresses import reachable
 from .frames import DATA, END, ERROR, FAILED, READY, REFUSED, RESPONSE, Parser, ProtocolViolation
@@ -88,6 +89,7 @@ class Channel(asyncio.Protocol):
         "_events",
         "_failed",
         "_next",
+        "_outlet",
         "_parser",
         "_ready",
         "_serial",
@@ -103,6 +105,7 @@ class Channel(asyncio.Protocol):
         self._parser = Parser()
         self._streams: dict[int, tuple[Sink, bool]] = {}  # number -> (sink, whether RESPONSE has come)
         self._transport: asyncio.Transport | None = None
+        self._outlet: Outlet | None = None
         self._early: list[bytes] = []
         self._drained: list[Callable[[], None]] = []
         self._next = 0
@@ -135,8 +138,8 @@ class Channel(asyncio.Protocol):
             return stream
         self._streams[stream] = (sink, False)
         data = frames.encode_call(stream, head, body, end)
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._outlet is not None:
+            self._outlet.write(data)
         else:
             self._early.append(data)
         return stream
@@ -187,8 +190,8 @@ class Channel(asyncio.Protocol):
         self._lose(error)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._outlet is not None:
+            self._outlet.write(data)
         else:
             self._early.append(data)
 
@@ -200,6 +203,7 @@ class Channel(asyncio.Protocol):
             stream.abort()
             return
         self._transport = stream
+        self._outlet = Outlet(stream)
         stream.set_write_buffer_limits(high=WRITE_HIGH)
         if self._early:
             stream.write(b"".join(self._early))
