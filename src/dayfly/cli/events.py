@@ -163,8 +163,9 @@ def tail(session: Session, broker: str, type: str, since: float, output: str) ->
 def _print(recorded: dict[str, Any], output: str) -> None:
     if output == "table":
         event = recorded["event"]
-        data = json_text(event.get("data", event.get("data_base64", "")), indent=None)
-        click.echo(f"{moment(recorded['received'])}  {json_text(event['type'], None)[1:-1]}  {event['id']!r}  {data}")
+        told = [moment(recorded["received"]), json_text(event["type"], None)[1:-1], json_text(event["id"], None)[1:-1]]
+        told += [json_text(event[name], None) for name in ("data", "data_base64") if name in event]
+        click.echo("  ".join(told))
     elif output == "yaml":
         print_data([recorded], "yaml")
     else:
