@@ -25,6 +25,7 @@ from ..model.instance import State
 from ..sandbox.port import Exit
 from ..scaler.windows import ConcurrencyIntegral
 from .choose import FreeSlots, Verdict, admit, expected_wait
+from .crashes import Crashes
 from .instance import Instance
 from .pressure import Pressure
 
@@ -88,6 +89,7 @@ class Group:
         self.service_s = 0.0  # moving average of what a call takes
         self.cold_cost_s = 0.0  # moving average of what a cold start takes, user's init included
         self.pressure = Pressure(self)
+        self.crashes = Crashes()
         self.reachable = True  # by traffic, tag or alias; others serve calls by number, and keep no reserve
 
     # --- the warm path ----------------------------------------------------------------------------------------
@@ -170,6 +172,7 @@ class Group:
         if run_s:
             self.service_s += 0.1 * (run_s - self.service_s)
             self.pressure.ended(run_s, instance.follows, cpu_us)
+            self.crashes.number = 0
         self.load.add(-1, now)
         if instance.ahead:
             self._moves_on(instance, now)
@@ -377,6 +380,7 @@ class Group:
         instance.state = STOPPED
         self.instances.pop(instance.id, None)
         self.free.discard(instance)
+        self.crashes.add(self._monotonic())
         if was is STARTING:
             self._no_longer_starting(instance)
             error = exit.error or InstanceDied("the instance ended before it was ready")

@@ -89,16 +89,24 @@ class Pool:
         group.instances[instance.id] = instance
         group.starting += 1
         self.instances += 1
-        if load_s or self._starting < self.limits.concurrent_starts:
+        wait = 0.0 if load_s else group.crashes.wait(instance.created_mono)
+        if wait:
+            self.clock.call_later(wait, lambda: self._turn(group, instance))
+        elif load_s or self._starting < self.limits.concurrent_starts:
             self._launch(group, instance, load_s)
         else:
             self._start_queue.append((group, instance))
         return instance
 
+    def _turn(self, group: Group, instance: Instance) -> None:
+        self._start_queue.append((group, instance))
+        self._start_next()
+
     def _launch(self, group: Group, instance: Instance, load_s: float = 0.0) -> None:
         self._starting += 1
         self.cold_starts += 1
         instance.fresh = True
+        instance.created_mono = self.clock.monotonic()
         spec = self.spec(group.revision, instance.id)
         instance.box = self.sandbox.create(replace(spec, init_timeout_s=load_s) if load_s else spec, instance)
 
@@ -107,11 +115,14 @@ class Pool:
         if not hasattr(instance, "box"):
             return  # it was still waiting for its turn
         self._starting -= 1
+        self._start_next()
+
+    def _start_next(self) -> None:
         while self._start_queue and self._starting < self.limits.concurrent_starts:
             group, following = self._start_queue.popleft()
             if following.state is not State.STARTING:
                 continue
-            if group.waiting or len(group.instances) <= group.config.min_instances:
+            if len(group.waiting) > group.gave_up or len(group.instances) <= group.config.min_instances:
                 self._launch(group, following)
             else:
                 group.kill(following)  # those it was meant for were served meanwhile
