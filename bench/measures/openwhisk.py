@@ -1,7 +1,8 @@
 """OpenWhisk's interface: warm calls beside what its runtime proxy does, many actions in turn, long sequences.
 
 The proxy is a stand-in, compiled here if there is Go: an HTTP server that hands one JSON line after the other to a Python launcher and
-reads one line back on its descriptor 3, as the ActionLoop protocol has it. It checks nothing and logs nothing, so the real one is slower.
+reads one line back on its descriptor 3, as the ActionLoop protocol has it. Both do for a call what the originals do (openwhisk-runtime-go,
+openwhisk-runtime-python: launcher.py) and no more, and the call says what an invoker tells them (docs/actions-new.md, activation).
 """
 
 from __future__ import annotations
@@ -27,16 +28,32 @@ AUTH = {"authorization": "Basic " + base64.b64encode(GUEST_KEY.encode()).decode(
 ACTIONS = "/api/v1/namespaces/_/actions/"
 BODY = b'{"name":"Ada"}'
 CODE = "def main(args):\n    return {'hello': args.get('name', 'world')}\n"
+RUN = b"""{"value":{"name":"Ada"},"namespace":"guest","action_name":"/guest/hello","action_version":"0.0.1","api_host":"http://localhost",\
+"activation_id":"0192f3a4b5c67d8e9f00112233445566","transaction_id":"0192f3a4b5c67d8e9f00112233445567","deadline":"1795744394000"}"""
 LAUNCHER = """
-import json, os, sys
+import json, os, sys, traceback
 from action import main
 out = os.fdopen(3, "wb")
 while True:
     line = sys.stdin.readline()
     if not line:
         break
-    result = main(json.loads(line)["value"])
-    out.write(json.dumps(result, ensure_ascii=False).encode() + b"\\n")
+    call = json.loads(line)
+    args = {}
+    for name in call:
+        if name == "value":
+            args = call["value"]
+        else:
+            os.environ["__OW_%s" % name.upper()] = call[name]
+    try:
+        answer = main(args)
+    except Exception as error:
+        print(traceback.format_exc(), file=sys.stderr)
+        answer = {"error": str(error)}
+    out.write(json.dumps(answer, ensure_ascii=False).encode("utf-8"))
+    out.write(b"\\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
     out.flush()
 """
 PROXY = Path(__file__).resolve().parent.parent / "actionloop.go"
@@ -59,7 +76,7 @@ def measure(run: Run) -> Iterator[Finding]:
                 load = wrk.run(target, connections=connections, seconds=run.seconds, body=BODY, headers=AUTH)
                 rates.setdefault(("dayfly", connections), []).append(load.rate)
                 if beside:
-                    load = wrk.run(beside, connections=connections, seconds=run.seconds, body=b'{"value":{"name":"Ada"}}')
+                    load = wrk.run(beside, connections=connections, seconds=run.seconds, body=RUN)
                     rates.setdefault(("proxy", connections), []).append(load.rate)
             count = run.count(2000, 50)
             turns["one"].append(count / took(lambda n: invoke(server, "a0"), count))
@@ -115,7 +132,7 @@ def proxy() -> Iterator[str]:
         subprocess.run(["go", "build", "-o", str(folder / "proxy"), str(PROXY)], check=True)
         port = site.free_port()
         command = [str(folder / "proxy"), f"127.0.0.1:{port}", sys.executable, str(folder / "launcher.py")]
-        process = subprocess.Popen(command, cwd=folder)
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}/run"
             _await(url)
