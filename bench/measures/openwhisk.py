@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dayfly.dialects.openwhisk.profile import GUEST_KEY
@@ -56,6 +57,12 @@ while True:
     sys.stderr.flush()
     out.flush()
 """
+BARE = """
+import json, socket, sys
+link = socket.socket(fileno=int(sys.argv[1]))
+while line := link.recv(4096):
+    link.sendall(json.dumps({"hello": json.loads(line).get("name", "world")}).encode())
+"""
 PROXY = Path(__file__).resolve().parent.parent / "actionloop.go"
 
 
@@ -70,6 +77,7 @@ def measure(run: Run) -> Iterator[Finding]:
             invoke(server, f"a{number}")
         target = f"http://127.0.0.1:{server.port}{ACTIONS}a0?blocking=true"
         rates: dict[tuple[str, int], list[float]] = {}
+        bare: list[float] = []  # what the machine's caches alone make of it
         turns: dict[str, list[float]] = {"one": [], "many": [], "sequence": [], "calls": []}
         for _ in range(run.rounds):
             for connections in (1, 32):
@@ -81,6 +89,8 @@ def measure(run: Run) -> Iterator[Finding]:
             count = run.count(2000, 50)
             turns["one"].append(count / took(lambda n: invoke(server, "a0"), count))
             turns["many"].append(count / took(lambda n: invoke(server, f"a{n % many}"), count))
+            with processes(many) as workers:
+                bare.append(in_turn(workers[:1], count) / in_turn(workers, count))
             turns["sequence"].append(took(lambda n: invoke(server, "fifty"), run.count(20, 2)) / run.count(20, 2))
             turns["calls"].append(took(lambda n: invoke(server, "a0"), run.count(1000, 50)) / run.count(20, 1))
     command = "python -m bench openwhisk"
@@ -97,6 +107,7 @@ def measure(run: Run) -> Iterator[Finding]:
                 yield Promise(what, ">= 1", f"{share.median:.2f}", share.median >= 1, command)
     share = Row("openwhisk", f"{many} actions in turn / one action, one connection", "x", ratios(turns["many"], turns["one"]))
     yield share
+    yield Row("openwhisk", f"{many} bare processes in turn / one, no server between", "x", tuple(bare))
     yield Promise(f"{many} OpenWhisk actions in turn, of one", ">= 85 %", f"{share.median:.0%}", share.median >= 0.85, command)
     cost = Row("openwhisk", "a sequence of 50 / 50 calls", "x", ratios(turns["sequence"], turns["calls"]))
     yield cost
@@ -117,6 +128,34 @@ def took(call: object, count: int) -> float:
     for number in range(count):
         call(number)  # type: ignore[operator]
     return time.perf_counter() - began
+
+
+@contextmanager
+def processes(number: int) -> Iterator[list[socket.socket]]:
+    """So many that each answer a line of JSON with another."""
+    with ExitStack() as stack:
+        ours = []
+        for _ in range(number):
+            mine, theirs = socket.socketpair()
+            ours.append(stack.enter_context(mine))
+            command = [sys.executable, "-S", "-c", BARE, str(theirs.fileno())]
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+            stack.callback(process.wait)
+            stack.callback(mine.close)
+            theirs.close()
+        in_turn(ours, 2 * number)
+        yield ours
+
+
+def in_turn(workers: list[socket.socket], count: int) -> float:
+    """Seconds for that many calls, one after the other."""
+
+    def call(number: int) -> None:
+        worker = workers[number % len(workers)]
+        worker.sendall(BODY)
+        worker.recv(4096)
+
+    return took(call, count)
 
 
 @contextmanager
