@@ -95,7 +95,7 @@ async def test_44_null_and_masked_files_are_swapped(site: Site) -> None:
 
 
 async def test_45_links_in_the_package_where_the_sandbox_mounts(site: Site, data: Path) -> None:
-    """CVE-2026-87766 and CVE-2024-42472: setup follows a link that the payload left, and writes or mounts on the host."""
+    """CVE-2021-30465 and CVE-2024-42472: setup follows a link that the payload left, and writes or mounts on the host."""
     before = sorted(os.listdir("/etc"))
     code = """
     os.symlink("/etc", "/tmp/etc")

@@ -149,6 +149,13 @@ def test_an_asynchronous_call_prints_its_id(run: Run, stub: Stub) -> None:
     assert run("invoke", "hello", "--async", "-o", "json").json == {"invocation": ID}
 
 
+def test_a_delayed_call_is_asynchronous(run: Run, stub: Stub) -> None:
+    stub.give("POST", HELLO, {"invocation": ID}, status=202)
+    assert run("invoke", "hello", "--delay", "1.5").out == f"{ID}\n"
+    assert stub.asked[0].headers["dayfly-delay"] == "1.500"
+    assert stub.asked[0].headers["prefer"] == "respond-async"
+
+
 def test_headers_and_timings_on_request(run: Run, stub: Stub) -> None:
     stub.give("POST", HELLO, b"body", server_timing="queue;dur=0.1, run;dur=2", dayfly_cold="false")
     ran = run("invoke", "hello", "-i")

@@ -31,11 +31,13 @@ Examples:
   dayfly invoke thumbnail -d @photo.jpg -H 'content-type: image/jpeg' > small.jpg
   dayfly invoke shop --method GET --path /items/7 --query 'verbose=1' -i
   dayfly invoke report --async
+  dayfly invoke report --delay 3600
 """
 )
 @name_argument
 @click.option("-d", "--data", metavar="JSON|@FILE|-", help="The event, or the raw body; from a file or stdin.")
 @click.option("--async", "asynchronous", is_flag=True, help="Do not wait: print the invocation's id.")
+@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Begin no sooner than in so long; implies --async.")
 @click.option("-i", "--include", is_flag=True, help="Show the answer's status, headers and timings, on stderr.")
 @click.option("--method", type=click.Choice(METHODS, case_sensitive=False), default="POST", help="HTTP method.")
 @click.option("--path", default="", metavar="REST", help="Path after the function's own, for HTTP functions.")
@@ -49,6 +51,7 @@ def invoke(
     name: str,
     data: str | None,
     asynchronous: bool,
+    delay: float | None,
     include: bool,
     method: str,
     path: str,
@@ -69,6 +72,9 @@ def invoke(
         sent.append(("content-type", "application/json"))
     if "accept" not in names:
         sent.append(("accept", "*/*"))
+    if delay is not None:
+        asynchronous = True
+        sent.append(("dayfly-delay", f"{delay:.3f}"))
     if asynchronous:
         sent.append(("prefer", "respond-async"))
     if idempotency_key:

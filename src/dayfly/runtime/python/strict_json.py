@@ -101,7 +101,7 @@ def _explain(value: Any, path: str, above: frozenset[int]) -> str:
         inside = above | {id(value)}
         for key, child in value.items():
             if not isinstance(key, str):
-                return f"{path} has the key {key!r:.80}, a {_name(key)}; keys of a JSON object are text"
+                return f"{path} has the key {key!r:.80}, of type {_name(key)}; keys of a JSON object are text"
             found = _explain(child, f"{path}[{json.dumps(key[:80])}]", inside)
             if found:
                 return found
@@ -113,7 +113,7 @@ def _explain(value: Any, path: str, above: frozenset[int]) -> str:
             if found:
                 return found
         return ""
-    return f"{path} is a {_name(value)}, which JSON cannot hold; return dict, list, text, number, bool or None"
+    return f"{path} is of type {_name(value)}, which JSON cannot hold; return dict, list, text, number, bool or None"
 
 
 def _name(value: Any) -> str:
