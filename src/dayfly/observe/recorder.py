@@ -1,9 +1,9 @@
 """Writes down every call, after its answer has gone out.
 
-`record` costs an append. A handful of records at a time is encoded, folded into the usage ledger and shown to the observers (metrics): to do
-that for a whole slice (see `slices`) would hold up the calls under way for milliseconds. A slice goes to the store as two statements of
-one transaction, the rows and the sums. So the ledger on disk equals the sum of the rows on disk, whenever the process dies. Rows travel as
-one JSON text, which SQLite takes apart without the interpreter's lock.
+`record` costs an append. A handful of records at a time is encoded, folded into the usage ledger and shown to the observers (metrics):
+to do that for a whole slice (see `slices`) would hold up the calls under way for milliseconds. A slice goes to the store as two
+statements of one transaction, the rows and the sums. So the ledger on disk equals the sum of the rows on disk, whenever the process
+dies. Rows travel as one JSON text, which SQLite takes apart without the interpreter's lock.
 
 When the disk is too far behind, the detail of calls is dropped and counted, but their sums are written with the next slice that is:
 usage stays exact. What is not on disk yet is found all the same: queries look at the waiting slices too.

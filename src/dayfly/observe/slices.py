@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 from ..clock import Clock, Timer
 
 FLUSH_EVERY: Final = 0.2  # seconds
-SLICE: Final = 500
+SLICE: Final = 500  # items
 SLICES: Final = 40  # waiting for the disk at most, unless the owner says otherwise
 FLUSH_PATIENCE: Final = 1.0  # seconds a reader waits for the disk before it takes what is there
 
