@@ -1,6 +1,7 @@
 """One instance, as the agent sees it: socket, pipes, cgroup and a child of a zygote.
 
-The agent itself makes the listening socket, so a client can connect and send its first call while the process is still on its way.
+The agent itself makes the listening socket, so a client can connect and send its first call while the process is still on its way. Only
+where a sandbox cannot take that, it makes one itself, and `when_open` tells when.
 An instance ends once: when its child has been reaped (as process 1 of its namespace it has taken all others with it), its output has
 been read, and its cgroup and socket are gone, it says so with `on_exited`.
 """
@@ -26,6 +27,7 @@ from .pipes import Bucket, LineSplitter, Tap
 from .plans import CannotStart, Package, Start
 from .zygotes import Child, Ended, Zygote
 
+LOOK_EVERY = 0.01  # seconds, for a socket that the sandbox makes
 BACKLOG = 16  # connections waiting: a server and, after its restart, the next
 
 
@@ -47,6 +49,8 @@ class Instance:
         self._wrapped = False  # whether the child stands for the process that it has put into a sandbox
         self._input = -1  # of one that waits: where its work is written to
         self._asked = False
+        self._over = False
+        self._late = 0.0  # monotonic seconds when a socket that the sandbox makes must be there; 0: the agent made it
         self.frozen = False
         self._kill: Timer | None = None
 
@@ -65,7 +69,12 @@ class Instance:
         try:
             if start.folder is not None:
                 start.folder.mkdir(parents=True, exist_ok=True)
-            fds.append(_listen(self.socket))
+            if start.door is None:
+                fds.append(_listen(self.socket))
+            else:
+                fds.append(os.open(os.devnull, os.O_RDONLY))
+                self.socket.symlink_to(start.door)
+                self._late = self._clock.monotonic() + self.spec.init_timeout_s
             for stream in ("stdout", "stderr"):
                 fds.append(self._tap(stream))
             if group is not None:
@@ -85,6 +94,14 @@ class Instance:
         zygote.start(
             self._child, kind=start.kind, plan=start.plan, work=start.work, fds=fds, network_fds=networks, input_fds=inputs
         )
+
+    def when_open(self, callback: Callable[[], None]) -> None:
+        """Call back when the socket takes connections, at once if the agent made it; or when it should by now, so that who connects
+        finds out. Never if the instance ends before."""
+        if not self._late or self.socket.exists() or self._clock.monotonic() >= self._late:
+            callback()
+        elif not self._over:
+            self._clock.call_later(LOOK_EVERY, lambda: self.when_open(callback))
 
     @property
     def running_program(self) -> bool:
@@ -191,6 +208,7 @@ class Instance:
         )
 
     def _clean(self) -> None:
+        self._over = True
         if self._kill is not None:
             self._kill.cancel()
             self._kill = None

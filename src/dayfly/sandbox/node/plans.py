@@ -23,7 +23,7 @@ from ...model.ids import new_id
 from ...model.network import AWS, SERVICES, Network
 from ..port import BoxSpec, JobSpec
 from .interpreters import Interpreter, find
-from .wrap import WRAPS, missing
+from .wrap import DOOR, OWN_SOCKET, WRAPS, missing
 from .wrap.view import View, furnish
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
@@ -47,6 +47,7 @@ class Start(Struct, frozen=True):
     work: bytes
     folder: Path | None = None  # a private /tmp where there is no jail, or the sandbox maker's files: removed after
     wrapped: bool = False  # the child makes the sandbox, and exits with 128 + the signal that ended what was in it
+    door: Path | None = None  # where it will make its listening socket, if it cannot take the agent's
 
 
 class Package(Struct, frozen=True):
@@ -128,6 +129,8 @@ class Planner:
                 runner = for_lambda(spec.runtime)  # whose client it shows
             shut = {"keep_fds": keep, "uid": uid}
             view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb}
+            if self.isolation in OWN_SOCKET:
+                view["door"] = self._scratch / spec.id / "door"
             return self._launcher, self._wrapped(spec.id, runner, kind, task, shut, **view)
         jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
         return interpreter, Start(kind, jail, msgspec.json.encode(task), folder)
@@ -204,10 +207,12 @@ class Planner:
             **{"network": False, **options},
         )
         given = {"kind": kind, "task": task, "shut": {"isolation": self.isolation, **shut}, "path": list(runner.path)}
+        if view.door is not None:
+            given["door"] = f"{DOOR}/socket"
         wrapped = {"argv": _located(self._wrap(view)), "env": {"PATH": PATH}, "cwd": "/"}
         plan = {"isolation": "process", "keep_fds": [1, 2, 3, 4]}
         work = msgspec.json.encode({**wrapped, "input": msgspec.json.encode(given).decode()})
-        return Start("exec", plan, work, view.folder, wrapped=True)
+        return Start("exec", plan, work, view.folder, wrapped=True, door=view.door and view.door / "socket")
 
     def _jail(self, uid: int, binds: list[list[str]], **options: Any) -> dict[str, Any] | None:
         if not self._jailed:

@@ -205,7 +205,7 @@ class Agent:
             return
         self._instances[spec.id] = instance
         self._owned[spec.id] = uid
-        self._tell(m.Created(spec.id, str(instance.socket)))
+        instance.when_open(lambda: self._tell(m.Created(spec.id, str(instance.socket))))
 
     def _specialise(self, spare: Instance, spec: BoxSpec) -> None:
         """Make the spare this instance. Raises CannotStart or OSError; then the spare is spent."""

@@ -12,15 +12,17 @@ import shutil
 from collections.abc import Callable
 
 from . import bubblewrap, oci
-from .view import View
+from .view import DOOR, View
+
+__all__ = ["DOOR", "OWN_SOCKET", "PROGRAMS", "WRAPS", "View", "Wrap", "missing"]
 
 Wrap = Callable[[View], list[str]]
 
 WRAPS: dict[str, Wrap] = {"bubblewrap": bubblewrap.command, "crun": oci.crun, "runsc": oci.runsc}
 PROGRAMS = {"bubblewrap": "bwrap", "crun": "crun", "runsc": "runsc"}
 
-# Seen with gVisor of September 2026: the sandbox starts and runs jobs, and accept4 on the socket that it was handed is EINVAL.
-NO_ACCEPT = "runsc takes no connections on a socket made outside of its sandbox, which is how instances are called"
+# gVisor hands a listening socket of the host into its sandbox, but accept4 on it is EINVAL (seen in September 2026).
+OWN_SOCKET = frozenset({"runsc"})
 
 
 def missing(isolation: str) -> str:
@@ -31,4 +33,4 @@ def missing(isolation: str) -> str:
     if not shutil.which(program):
         package = "see gvisor.dev" if program == "runsc" else f"apt install {isolation}"
         return f"the program {program} is not installed ({package})"
-    return NO_ACCEPT if program == "runsc" else ""
+    return ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from ....runtime.python.jail import MASKED
 from ..cgroup_tree import read
-from .view import View, located
+from .view import DOOR, View, located
 
 _CAPABILITIES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]  # to become somebody without any
 _SAFE = ["nosuid", "nodev"]
@@ -52,7 +52,7 @@ def _out_of_sight(unified: Path = Path("/sys/fs/cgroup/unified")) -> list[str]:
 def runsc(view: View) -> list[str]:
     """The same for gVisor."""
     bundle(view)
-    options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=all"]
+    options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=create"]
     options.append("--network=host" if view.network else "--network=none")
     run = ["run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
     return [*_PRIVATELY, located("runsc"), *options, *run]  # it mounts a namespace in its folder, which would stay
@@ -93,6 +93,9 @@ def _mounts(view: View) -> list[dict[str, Any]]:
     if view.network:
         shown.append((str(view.resolver), "/etc/resolv.conf", "ro"))
     shown += [(source, target, mode) for source, target, mode in view.binds]
+    if view.door is not None:
+        view.door.mkdir(parents=True, mode=0o700)
+        shown.append((str(view.door), DOOR, "rw"))
     binds = [
         {"type": "bind", "source": source, "destination": target, "options": ["rbind", mode, "rprivate", *_SAFE]}
         for source, target, mode in shown

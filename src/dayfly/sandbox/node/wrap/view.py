@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ....runtime.python import mounts
 
+DOOR = "/run/door"  # in the sandbox
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -24,6 +25,7 @@ class View(Struct, frozen=True, kw_only=True):
     tmp_mb: int
     network: bool  # the host's; else loopback alone
     resolver: Path  # stands in for /etc/resolv.conf where there is a network
+    door: Path | None = None  # a folder to be made, shown at DOOR, for the socket that the sandbox makes
     root_user: bool  # whether whoever starts it is root: it keeps what it needs to become somebody else
 
 
@@ -39,6 +41,7 @@ def furnish(root: Path, visible: list[tuple[str, str]]) -> list[tuple[str, str]]
         shown = mounts.furnish(str(root), ()) + visible
         for source, target in shown:
             _point(root / target.lstrip("/"), os.path.isdir(source))
+        _point(root / DOOR.lstrip("/"), True)
         for name in DEVICES:
             _point(root / "dev" / name, False)
     finally:
