@@ -18,6 +18,11 @@ needs_jail = pytest.mark.skipif(ISOLATION == "process", reason="the sandbox is a
 
 OURS = ISOLATION == "namespace"  # or else a sandbox that another program makes: as tight, but not in every detail the same
 
+OWN_KERNEL = ISOLATION == "runsc"  # what it answers to a call says nothing of what the machine's kernel lets happen
+FORKS_MB = (
+    512 if OWN_KERNEL else 64
+)  # memory for 32 forks: gVisor copies on write 2 MiB at a time, and a fork of Python takes 13 MiB
+
 HOST_SECRET = "h0st" + "-5ecret-of-the-operator"
 TENANT_SECRET = "t3nant" + "-5ecret-in-the-environment"
 TENANT_CODE = "t3nant" + "-5ecret-in-the-code"

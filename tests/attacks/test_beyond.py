@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.attack import Victim, attack, findings, needs_jail
+from tests.attacks.attack import OWN_KERNEL, Victim, attack, findings, needs_jail
 from tests.attacks.test_state import FORGE
 from tests.support.neighbour import neighbour
 from tests.support.sandboxes import ask, place
@@ -44,7 +44,7 @@ async def test_41_a_descriptor_whose_close_blocks_is_sent_to_the_server(site: Si
     """The last close of a TCP socket with SO_LINGER and unsent data waits. If the server is made to do it, it answers nobody."""
     answer = await attack(site, "lingers", LINGERS, timeout_s=2)  # the neighbour would not be answered for an hour
     assert answer.status_code == 200
-    assert answer.content.endswith((b"EPERM", b"x")), answer.content[-20:]
+    assert answer.content.endswith((b"EPERM", b"x", b"EINVAL" if OWN_KERNEL else b"x")), answer.content[-20:]
 
 
 async def test_42_filling_the_kernels_memory_for_filters(site: Site) -> None:
@@ -75,7 +75,7 @@ async def test_43_a_control_group_with_a_release_agent(site: Site) -> None:
     return [said, os.path.exists("/sys/fs/cgroup"), attempt(open, "/proc/sys/kernel/core_pattern", "w")]
     """
     said, seen, pattern = await findings(site, "releases", code)
-    assert (said, seen) == (["EPERM"] * 5, False)
+    assert (said, seen) == (["EPERM"] * 5, OWN_KERNEL)  # which makes one up
     assert pattern in ("EROFS", "EACCES")
 
 
@@ -91,7 +91,7 @@ async def test_44_null_and_masked_files_are_swapped(site: Site) -> None:
     """
     said, masks, null = await findings(site, "swaps", code)
     assert set(said) <= {"EROFS", "EACCES", "EPERM"}
-    assert (masks, null) == (True, True)
+    assert (masks, null) == (not OWN_KERNEL, True)  # which has nothing of the machine's to mask
 
 
 async def test_45_links_in_the_package_where_the_sandbox_mounts(site: Site, data: Path) -> None:

@@ -15,6 +15,7 @@ from dayfly.model.function import Mount
 from dayfly.sandbox import frames
 from dayfly.sandbox.node.interpreters import runtimes
 from dayfly.sandbox.node.processes import family
+from dayfly.sandbox.node.wrap import OWN_KERNEL
 from tests.support.machine import needs_node
 from tests.support.sandboxes import (
     LIMIT,
@@ -357,7 +358,7 @@ async def test_a_paused_instance_answers_after_it_is_resumed(node: Place) -> Non
     box, _ = await node.ready("echo")
     await box.pause()
     answer = call(box, 1)
-    assert (await box.stats()).pids == 1
+    assert (await box.stats()).pids == 1 or node.name in OWN_KERNEL
     assert not answer.first.is_set()
     await box.resume()
     assert await answer.end() == b"1"
@@ -373,15 +374,20 @@ async def test_a_paused_instance_can_be_destroyed(node: Place) -> None:
 async def test_stats_tell_memory_and_processes(node: Place) -> None:
     box, _ = await node.ready("echo")
     stats = await box.stats()
-    assert 500 < stats.memory_kb < 64 << 10
-    assert stats.pids == 1
+    if node.name in OWN_KERNEL:  # which is counted
+        assert 500 < stats.memory_kb < 128 << 10
+        assert 1 <= stats.pids < 16
+    else:
+        assert 500 < stats.memory_kb < 64 << 10
+        assert stats.pids == 1
 
 
 async def test_an_instance_inherits_no_descriptor_and_no_environment(node: Place) -> None:
     neighbour, _ = await node.ready("echo", env={"NEIGHBOUR": "secret"})
     box, _ = await node.ready("inherited", env={"MINE": "1"})
     seen = await ask(box)
-    assert seen["fds"] == ["/dev/null", "pipe", "pipe", "socket", "socket"]  # stdin, output, listener and connection
+    pipe = "host" if node.name in OWN_KERNEL else "pipe"
+    assert seen["fds"] == ["/dev/null", pipe, pipe, "socket", "socket"]  # stdin, output, listener and connection
     assert "MINE" in seen["env"]
     assert not {"NEIGHBOUR", "VIRTUAL_ENV", "PYTHONPATH", "USER"} & set(seen["env"])
     assert await ask(neighbour, 1) == 1

@@ -23,7 +23,7 @@ from ...model.ids import new_id
 from ...model.network import AWS, SERVICES, Network
 from ..port import BoxSpec, JobSpec
 from .interpreters import Interpreter, find
-from .wrap import DOOR, OWN_SOCKET, WRAPS, missing
+from .wrap import DOOR, OWN_KERNEL, WRAPS, missing
 from .wrap.view import View, furnish
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
@@ -128,8 +128,8 @@ class Planner:
             if "program" in task and spec.runtime != "nodejs":
                 runner = for_lambda(spec.runtime)  # whose client it shows
             shut = {"keep_fds": keep, "uid": uid}
-            view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb}
-            if self.isolation in OWN_SOCKET:
+            view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb, "pids": spec.pids}
+            if self.isolation in OWN_KERNEL:
                 view["door"] = self._scratch / spec.id / "door"
             return self._launcher, self._wrapped(spec.id, runner, kind, task, shut, **view)
         jail = self._jail(uid, binds, tmp_mb=spec.tmp_mb, hostname=spec.function[:63], keep_fds=keep)
@@ -167,7 +167,8 @@ class Planner:
                 reach["tcp_ports"] = job.tcp_ports
             if self._wrap is not None:
                 shut = {"keep_fds": [1, 2], "uid": uid, **reach}
-                view = {"binds": binds, "hostname": "build", "tmp_mb": max(64, job.memory_mb // 2), "network": job.network}
+                view = {"binds": binds, "hostname": "build", "tmp_mb": max(64, job.memory_mb // 2), "pids": job.pids}
+                view["network"] = job.network
                 return self._launcher, self._wrapped(new_id(), self._launcher, "exec", task, shut, **view)
             jail = self._jail(uid, binds, **reach, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
         else:
@@ -210,7 +211,11 @@ class Planner:
         if view.door is not None:
             given["door"] = f"{DOOR}/socket"
         wrapped = {"argv": _located(self._wrap(view)), "env": {"PATH": PATH}, "cwd": "/"}
-        plan = {"isolation": "process", "keep_fds": [1, 2, 3, 4]}
+        plan: dict[str, Any] = {"isolation": "process", "keep_fds": [1, 2, 3, 4]}
+        if self.isolation in OWN_KERNEL:
+            plan["nofile"] = 1 << 14  # it holds a descriptor for each file that was looked at; how many those are, it bounds
+            if "tcp_ports" in shut:
+                plan["tcp_ports"] = shut["tcp_ports"]
         work = msgspec.json.encode({**wrapped, "input": msgspec.json.encode(given).decode()})
         return Start("exec", plan, work, view.folder, wrapped=True, door=view.door and view.door / "socket")
 

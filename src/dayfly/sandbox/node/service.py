@@ -27,6 +27,7 @@ from .plans import FIRST_UID, CannotStart, Planner
 from .reserve import Reserve
 from .spares import Spares
 from .uids import Numbers, hand_over
+from .wrap import OVERHEADS
 from .zygotes import Zygote
 
 SPARE_MEMORY_MB = 1 << 20  # no limit, while only our own code runs
@@ -47,6 +48,7 @@ class Agent:
         self._run = data / "run"
         self._planner = planner
         self._cgroups = cgroups
+        self._overhead = OVERHEADS[planner.isolation]
         self._grace = grace
         self._clock = clock
         self._server: Link[m.Request] | None = None
@@ -334,10 +336,12 @@ class Agent:
     def _group(self, name: str, memory_mb: int, cpu: float, pids: int) -> Group | None:
         if self._cgroups is None:
             return None
-        return self._cgroups.create(name, memory_bytes=memory_mb << 20, cpu_cores=cpu, pids=pids)
+        limits = self._overhead.limits(memory_mb, cpu, pids)
+        return self._cgroups.create(name, memory_bytes=limits.memory_bytes, cpu_cores=limits.cpu_cores, pids=limits.pids)
 
     def _ready_group(self, spec: BoxSpec) -> Group | None:
-        ready = self._groups.take(Limits(spec.memory_mb << 20, spec.cpu, spec.pids)) if self._groups is not None else None
+        limits = self._overhead.limits(spec.memory_mb, spec.cpu, spec.pids)
+        ready = self._groups.take(limits) if self._groups is not None else None
         return ready or self._group(spec.id, spec.memory_mb, spec.cpu, spec.pids)
 
     def _attach(self, id: str) -> Pair | None:

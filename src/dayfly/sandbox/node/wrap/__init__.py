@@ -9,20 +9,41 @@ Python of its own, which is what these back ends cost (see `python -m bench back
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
+from ..cgroup_tree import Limits
 from . import bubblewrap, oci
 from .view import DOOR, View
 
-__all__ = ["DOOR", "OWN_SOCKET", "PROGRAMS", "WRAPS", "View", "Wrap", "missing"]
+__all__ = ["DOOR", "OVERHEADS", "OWN_KERNEL", "PROGRAMS", "WRAPS", "View", "Wrap", "missing"]
 
 Wrap = Callable[[View], list[str]]
 
 WRAPS: dict[str, Wrap] = {"bubblewrap": bubblewrap.command, "crun": oci.crun, "runsc": oci.runsc}
 PROGRAMS = {"bubblewrap": "bwrap", "crun": "crun", "runsc": "runsc"}
 
-# gVisor hands a listening socket of the host into its sandbox, but accept4 on it is EINVAL (seen in September 2026).
-OWN_SOCKET = frozenset({"runsc"})
+# gVisor's hands a listening socket of the host into its sandbox, but accept4 on it is EINVAL (seen in September 2026). And what of
+# the machine's kernel a job restricts for itself, it cannot restrict there.
+OWN_KERNEL = frozenset({"runsc"})
+
+
+class Overhead(NamedTuple):
+    """What a sandbox itself takes of its control group, added to what the function is allowed."""
+
+    memory_mb: int = 0
+    pids: int = 0
+    pids_each: int = 1  # of the machine, for one of the function
+
+    def limits(self, memory_mb: int, cpu: float, pids: int) -> Limits:
+        """Those of the control group, for what the function is allowed."""
+        return Limits((memory_mb + self.memory_mb) << 20, cpu, pids * self.pids_each + self.pids)
+
+
+# gVisor's kernel and its server of files run in the group too: 46 threads and 20 MiB with an idle function, more when memory is short,
+# and a thread more for each process. It counts processes itself (RLIMIT_NPROC).
+OVERHEADS = defaultdict(Overhead, runsc=Overhead(memory_mb=64, pids=64, pids_each=2))
 
 
 def missing(isolation: str) -> str:

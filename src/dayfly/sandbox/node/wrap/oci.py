@@ -51,17 +51,21 @@ def _out_of_sight(unified: Path = Path("/sys/fs/cgroup/unified")) -> list[str]:
 
 def runsc(view: View) -> list[str]:
     """The same for gVisor."""
-    bundle(view)
+    most = max(view.pids - 1, 1)  # besides the first process, which it counts as root's; its users are nobody else's
+    limit = {"type": "RLIMIT_NPROC", "hard": most, "soft": most}
+    bundle(view, rlimits=[limit])
     options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=create"]
     options.append("--network=host" if view.network else "--network=none")
     run = ["run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
     return [*_PRIVATELY, located("runsc"), *options, *run]  # it mounts a namespace in its folder, which would stay
 
 
-def bundle(view: View) -> None:
-    """Write config.json into the view's folder."""
+def bundle(view: View, **process: Any) -> None:
+    """Write config.json into the view's folder. `process`: more of what it says of the first process."""
     view.folder.mkdir(parents=True, exist_ok=True)
-    (view.folder / "config.json").write_text(json.dumps(config(view)))
+    made = config(view)
+    made["process"].update(process)
+    (view.folder / "config.json").write_text(json.dumps(made))
 
 
 def config(view: View) -> dict[str, Any]:

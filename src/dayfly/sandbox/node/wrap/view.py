@@ -23,6 +23,7 @@ class View(Struct, frozen=True, kw_only=True):
     folder: Path  # for files of the sandbox's maker; made before, removed after
     hostname: str
     tmp_mb: int
+    pids: int  # processes and threads, for those makers that count them themselves
     network: bool  # the host's; else loopback alone
     resolver: Path  # stands in for /etc/resolv.conf where there is a network
     door: Path | None = None  # a folder to be made, shown at DOOR, for the socket that the sandbox makes
