@@ -88,7 +88,7 @@ def test_the_ending_of_what_is_inside_is_told_from_the_makers(status: int, inner
 def view(root: Path, **options: object) -> View:
     given: dict[str, object] = {
         "id": "i", "root": root, "visible": [("/usr", "/usr")], "binds": [["/p/code", "/var/task", "ro"]], "argv": ["python", "inside.py"],
-        "folder": root / "bundle", "hostname": "", "tmp_mb": 8, "network": False, "resolver": Path("/r"), "root_user": True, **options,
+        "folder": root / "bundle", "hostname": "", "tmp_mb": 8, "pids": 64, "network": False, "resolver": Path("/r"), "root_user": True, **options,
     }  # fmt: skip
     return View(**given)  # type: ignore[arg-type]
 

@@ -190,6 +190,11 @@ def groups(instance: str) -> list[Path]:
     return [Path(at, instance) for at, below, _ in os.walk("/sys/fs/cgroup") if instance in below]
 
 
+def members(instance: str) -> set[int]:
+    """The processes in an instance's control groups."""
+    return {int(pid) for group in groups(instance) for pid in (group / "cgroup.procs").read_text().split()}
+
+
 def skip_if_impossible(name: str) -> None:
     if reason := why_not(name):
         pytest.skip(reason)
