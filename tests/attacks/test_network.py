@@ -9,15 +9,12 @@ import contextlib
 import os
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dayfly.sandbox.node.net.router import Network
-from dayfly.sandbox.node.net.rtnetlink import inside, new_namespace
 from tests.attacks.attack import processes
 from tests.support.internet import (
     ADDRESS,
@@ -178,7 +175,6 @@ def handler(event, context):
 
 def test_30_abstract_sockets_and_other_tenants(site: World) -> None:
     """Another tenant's instance listens on all it has, the host has an abstract socket; nobody else gets to either."""
-    import socket
 
     with socket.socket(socket.AF_UNIX) as of_the_host:
         of_the_host.bind("\0dayfly-test-abstract-of-the-host")
@@ -370,76 +366,6 @@ def test_connections_are_bounded(site: World) -> None:
     count, error = attack(site, "floods", host="169.254.1.1")
     assert error
     assert count <= 128
-
-
-def touched_by(act: Callable[[], Any]) -> bool:
-    """Whether a pair shows it when its instance did that; on a machine made up for it."""
-    found: list[bool] = []
-
-    def attempt() -> None:
-        made_up = new_namespace()
-        network = Network.open()
-        try:
-            pair = network.make()
-            assert network.untouched(pair), "a new pair looks used"
-            with inside(pair.namespace):
-                left = act()
-            found.append(not network.untouched(pair))
-            if left is not None:
-                left.close()
-            network.release(pair)
-        finally:
-            network.close()
-            os.close(made_up)
-
-    alone = threading.Thread(target=attempt)
-    alone.start()
-    alone.join()
-    return found[0]
-
-
-def datagram(family: socket.AddressFamily, *to: Any) -> None:
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.sendto(b"x", to)
-        except OSError:
-            pass  # an attempt counts, too
-
-
-def connection(*to: Any) -> None:
-    with socket.socket(socket.AF_INET) as sock:
-        sock.connect_ex(to)
-
-
-def bound() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("", 5353))
-
-
-def abstract() -> socket.socket:
-    left = socket.socket(socket.AF_UNIX)
-    left.bind("\0left")
-    return left
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        lambda: datagram(socket.AF_INET, "127.0.0.1", 9),
-        lambda: datagram(socket.AF_INET6, "::1", 9),
-        lambda: datagram(socket.AF_INET, OTHER, 9),
-        lambda: datagram(socket.AF_INET6, PUBLIC6, 9),
-        lambda: connection("127.0.0.1", 9),
-        abstract,
-    ],
-    ids=["loopback", "loopback6", "outside", "no route", "a connection refused", "a socket that stays"],
-)
-def test_a_network_that_was_used_serves_nobody_again(act: Callable[[], Any]) -> None:
-    assert touched_by(act)
-
-
-def test_a_network_without_a_packet_serves_the_next_instance() -> None:
-    assert not touched_by(bound)
 
 
 def test_a_cap_holds_in_both_directions_and_is_not_the_functions_to_lift(site: World) -> None:
