@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.attack import processes
+from tests.attacks.attack import OURS, OWN_KERNEL, processes
 from tests.support.internet import (
     ADDRESS,
     ADDRESS6,
@@ -35,6 +35,8 @@ from tests.support.internet import (
 from tests.support.machine import needs_node
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+REFUSED = {"EPERM", "EACCES", "EADDRNOTAVAIL", *(["ENOTTY"] if OWN_KERNEL else [])}
 
 # `to`: what to connect to, as [host, port]; `send`: what to send a datagram to; `names`: what to ask for.
 PROBE = """
@@ -244,8 +246,10 @@ def test_31_raw_sockets_spoofing_and_the_platforms_port(site: World) -> None:
     """It can make no packet of its own, change nothing about its interface, and what it listens on is its own."""
     site.deploy("forges", FORGE)
     found = attack(site, "forges", port=site.port)
-    assert set(found["raw"]) <= {"EPERM", "EACCES", "EPROTONOSUPPORT", "EAFNOSUPPORT"}
-    assert set(found["interface"]) <= {"EPERM", "EACCES", "EADDRNOTAVAIL"}
+    raw, ping = found["raw"][:-1], found["raw"][-1]
+    assert set(raw) <= {"EPERM", "EACCES", "EPROTONOSUPPORT", "EAFNOSUPPORT"}
+    assert ping in ("EPERM", "EACCES") or OWN_KERNEL  # which lets everybody ping, under its own address
+    assert set(found["interface"]) <= REFUSED
     assert found["forward"] in ("EROFS", "EACCES", "EPERM", "ENOENT")
     assert found["mine"] == "None"  # it may, and nobody comes
     assert site.call("neighbour", {"still": "there"}, "tenant") == {"still": "there"}
@@ -321,6 +325,7 @@ exports.handler = async (event) => Promise.all(event.to.map(connect));
 
 
 @needs_node
+@pytest.mark.skipif(not OURS, reason="a sandbox that another program makes is finished when it starts")
 def test_an_instance_that_was_started_ahead_of_need_gets_the_limits_of_its_function(site: World) -> None:
     """Node waits in a sandbox before anybody knows for whom: what it may reach is set when that is known."""
     node = {"runtime": "nodejs", "memory_mb": 128}
@@ -373,7 +378,7 @@ def test_a_cap_holds_in_both_directions_and_is_not_the_functions_to_lift(site: W
     site.deploy("capped", PROBE, bandwidth_mbit=8.0)
     site.deploy("forges", FORGE, bandwidth_mbit=8.0)
     assert site.call("capped", {"to": [[PUBLIC, 80]]})["to"] == [f"{PUBLIC} greets {ADDRESS}"]
-    assert set(site.call("forges", {"port": 80})["interface"]) <= {"EPERM", "EACCES", "EADDRNOTAVAIL"}
+    assert set(site.call("forges", {"port": 80})["interface"]) <= REFUSED
     queues = "".join(run_in(namespace, "tc", "qdisc", "show", check=False) for namespace in networks_of(site.nodes()[0]))
     assert (
         queues.count("tbf") == queues.count("rate 8Mbit") == 4

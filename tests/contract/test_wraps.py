@@ -88,7 +88,7 @@ def test_the_ending_of_what_is_inside_is_told_from_the_makers(status: int, inner
 def view(root: Path, **options: object) -> View:
     given: dict[str, object] = {
         "id": "i", "root": root, "visible": [("/usr", "/usr")], "binds": [["/p/code", "/var/task", "ro"]], "argv": ["python", "inside.py"],
-        "folder": root / "bundle", "hostname": "", "tmp_mb": 8, "pids": 64, "network": False, "resolver": Path("/r"), "root_user": True, **options,
+        "folder": root / "bundle", "hostname": "", "tmp_mb": 8, "pids": 64, "root_user": True, **options,
     }  # fmt: skip
     return View(**given)  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def test_without_root_bubblewrap_makes_a_user_namespace(tmp_path: Path) -> None:
     words = " ".join(bubblewrap.command(view(tmp_path, root_user=False)))
     assert "--unshare-user --disable-userns --uid 1000" in words
     assert "--cap-add" not in words
-    assert "--unshare-net" not in bubblewrap.command(view(tmp_path, network=True))
+    assert "--unshare-net" not in bubblewrap.command(view(tmp_path, network="host"))
 
 
 def test_the_bundle_says_what_oci_runtimes_need(tmp_path: Path) -> None:

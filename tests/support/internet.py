@@ -28,6 +28,7 @@ import dns.rdatatype
 import dns.rrset
 
 from dayfly.sandbox.node.net.rtnetlink import inside, new_namespace
+from tests.support.site import ISOLATION
 
 ADDRESS, GATEWAY = "10.77.0.2", "10.77.0.1"
 ADDRESS6, GATEWAY6 = "2001:db8:77::2", "2001:db8:77::1"
@@ -186,7 +187,19 @@ class World:
         resolver = self.data / "resolv.conf"
         resolver.write_text(f"nameserver {NAMES}\n")
         script = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
-        served = [sys.executable, "-m", "dayfly", "up", "--data", str(self.data / "d"), "--port", str(self.port), *options]
+        served = [
+            sys.executable,
+            "-m",
+            "dayfly",
+            "up",
+            "--data",
+            str(self.data / "d"),
+            "--port",
+            str(self.port),
+            "--isolation",
+            ISOLATION,
+        ]
+        served += options
         net = f"--net=/proc/{os.getpid()}/fd/{self.machine.namespace}"
         command = ["nsenter", net, "unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *served]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DAYFLY_")}

@@ -23,8 +23,8 @@ What `enter` does, and in which order, because each step takes away what the nex
 An ordinary user's zygote cannot arrange process 1 before the fork; there `enter` forks once more, and the process in between guards
 the inner one. All its instances are that user on the host, since there is only one uid to give.
 
-Isolation "process" does 1 and 5 only (and restricts TCP, if asked to): for machines that offer no more, chosen knowingly, and for
-programs that make a sandbox.
+Isolation "process" does 1 and 5 only (and enters a network and restricts TCP, if asked to): for machines that offer no more, chosen
+knowingly, and for programs that make a sandbox.
 
 Needs Linux 5.12 (mount_setattr) and x86_64 or aarch64. What the kernel refuses is an OSError that names the step, what a plan may not
 say is a ValueError. After a failure in the child `os._exit` is the only safe way out.
@@ -159,6 +159,8 @@ def enter(plan: Plan, cgroup_fds: Sequence[int] = (), network_fd: int = -1) -> N
     os.setsid()
     os.umask(0o022)
     if plan["isolation"] != "namespace":
+        if network_fd >= 0:
+            sys_.setns(network_fd, sys_.CLONE_NEWNET)
         _close_others(plan)
         _limit(plan)
         os.chdir(plan.get("cwd", "/tmp"))

@@ -127,7 +127,7 @@ def main() -> None:
         cgroups = detect(identity) if options.isolation != "process" else None
         if cgroups is not None:
             cgroups.sweep()
-        network = connect(options.open_network) if options.isolation == "namespace" else None
+        network = connect(options.open_network) if options.isolation != "process" else None
         planner = Planner(options.isolation, packages, data / "run" / "t", network=network is not None)
         uvloop.run(serve(data, planner, cgroups, network, options.grace, lambda: report(READY)))
         if cgroups is not None:

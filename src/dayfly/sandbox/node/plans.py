@@ -129,6 +129,8 @@ class Planner:
                 runner = for_lambda(spec.runtime)  # whose client it shows
             shut = {"keep_fds": keep, "uid": uid}
             view = {"binds": binds, "hostname": spec.function[:63], "tmp_mb": spec.tmp_mb, "pids": spec.pids}
+            if self._network and spec.network != Network.NONE:
+                view["network"] = "pair"
             if self.isolation in OWN_KERNEL:
                 view["door"] = self._scratch / spec.id / "door"
             return self._launcher, self._wrapped(spec.id, runner, kind, task, shut, **view)
@@ -168,7 +170,9 @@ class Planner:
             if self._wrap is not None:
                 shut = {"keep_fds": [1, 2], "uid": uid, **reach}
                 view = {"binds": binds, "hostname": "build", "tmp_mb": max(64, job.memory_mb // 2), "pids": job.pids}
-                view["network"] = job.network
+                if job.network:
+                    view["network"] = "host"
+                    binds.append([os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf", "ro"])
                 return self._launcher, self._wrapped(new_id(), self._launcher, "exec", task, shut, **view)
             jail = self._jail(uid, binds, **reach, hostname="build", tmp_mb=max(64, job.memory_mb // 2))
         else:
@@ -203,9 +207,8 @@ class Planner:
             visible=[*self._shown, *((path, path) for path in runner.path)],
             argv=[runner.executable, "-I", "-S", "-B", f"{INSIDE}/python/inside.py"],
             folder=self._scratch / identifier,
-            resolver=Path(os.path.realpath("/etc/resolv.conf")),
             root_user=os.geteuid() == 0,
-            **{"network": False, **options},
+            **options,
         )
         given = {"kind": kind, "task": task, "shut": {"isolation": self.isolation, **shut}, "path": list(runner.path)}
         if view.door is not None:

@@ -27,7 +27,7 @@ from .plans import FIRST_UID, CannotStart, Planner
 from .reserve import Reserve
 from .spares import Spares
 from .uids import Numbers, hand_over
-from .wrap import OVERHEADS
+from .wrap import OVERHEADS, OWN_KERNEL
 from .zygotes import Zygote
 
 SPARE_MEMORY_MB = 1 << 20  # no limit, while only our own code runs
@@ -349,6 +349,7 @@ class Agent:
         if self._network is None:
             return None
         pair = self._pairs[id] = self._network.take()
+        pair.once = self._planner.isolation in OWN_KERNEL
         return pair
 
     def _detach(self, id: str) -> None:

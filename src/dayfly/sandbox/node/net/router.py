@@ -41,6 +41,7 @@ class Pair(Struct):
     namespace: int
     allowed: tuple[Allowed, ...] | None = None  # the allow-list, if its instance has one
     capped: bool = False  # whether its bandwidth is bounded
+    once: bool = False  # whether its instance takes it apart
     elements: dict[tuple[str, str], float] = {}  # what the rules know of it: set and element; until when, monotonic (0: always)
 
     @property
@@ -199,7 +200,7 @@ class Network:
 
     def untouched(self, pair: Pair) -> bool:
         """Whether nobody can tell it from a new one, now that its instance is gone. Raises OSError."""
-        if pair.allowed is not None or pair.capped:
+        if pair.allowed is not None or pair.capped or pair.once:
             return False
         with inside(pair.namespace):
             return _accounts() == self._new

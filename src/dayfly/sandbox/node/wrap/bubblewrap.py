@@ -16,7 +16,7 @@ def command(view: View) -> list[str]:
     """The command line that starts an instance."""
     words = [located("bwrap"), "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--hostname", view.hostname or "dayfly"]
-    if not view.network:
+    if view.network == "none":
         words.append("--unshare-net")
     if view.root_user:
         words += ["--cap-drop", "ALL", *(w for cap in ("SETUID", "SETGID", "SETPCAP") for w in ("--cap-add", f"CAP_{cap}"))]
@@ -34,8 +34,6 @@ def command(view: View) -> list[str]:
         elif os.path.exists(path):
             words += ["--ro-bind", "/dev/null", path]
     words += ["--remount-ro", "/proc"]
-    if view.network:
-        words += ["--ro-bind", str(view.resolver), "/etc/resolv.conf"]
     for source, target, mode in view.binds:
         words += ["--bind" if mode == "rw" else "--ro-bind", source, target]
     return [*words, "--chdir", "/", "--", *view.argv]

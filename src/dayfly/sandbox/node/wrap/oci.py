@@ -20,6 +20,7 @@ from .view import DOOR, View, located
 
 _CAPABILITIES = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]  # to become somebody without any
 _SAFE = ["nosuid", "nodev"]
+_STACKS = {"none": "none", "host": "host", "pair": "sandbox"}  # whose TCP gVisor speaks: its own takes the pair's address over
 _PRIVATELY = ["unshare", "--mount", "--propagation", "private"]  # what is mounted from here on goes with the sandbox
 
 
@@ -55,7 +56,7 @@ def runsc(view: View) -> list[str]:
     limit = {"type": "RLIMIT_NPROC", "hard": most, "soft": most}
     bundle(view, rlimits=[limit])
     options = ["--root", str(view.folder / "state"), "--ignore-cgroups", "--host-uds=create"]
-    options.append("--network=host" if view.network else "--network=none")
+    options.append(f"--network={_STACKS[view.network]}")
     run = ["run", "--pass-fd=3:3", "--pass-fd=4:4", "--bundle", str(view.folder), view.id]
     return [*_PRIVATELY, located("runsc"), *options, *run]  # it mounts a namespace in its folder, which would stay
 
@@ -70,7 +71,11 @@ def bundle(view: View, **process: Any) -> None:
 
 def config(view: View) -> dict[str, Any]:
     """The configuration of the container."""
-    namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *([] if view.network else ["network"])]
+    namespaces: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
+    if view.network == "none":
+        namespaces.append({"type": "network"})
+    elif view.network == "pair":
+        namespaces.append({"type": "network", "path": "/proc/self/ns/net"})
     return {
         "ociVersion": "1.0.2",
         "process": {
@@ -86,7 +91,7 @@ def config(view: View) -> dict[str, Any]:
         "hostname": view.hostname or "dayfly",
         "mounts": _mounts(view),
         "linux": {
-            "namespaces": [{"type": kind} for kind in namespaces],
+            "namespaces": namespaces,
             "maskedPaths": [f"/proc/{name}" for name in MASKED],
         },
     }
@@ -94,8 +99,6 @@ def config(view: View) -> dict[str, Any]:
 
 def _mounts(view: View) -> list[dict[str, Any]]:
     shown = [(source, target, "ro") for source, target in view.visible]
-    if view.network:
-        shown.append((str(view.resolver), "/etc/resolv.conf", "ro"))
     shown += [(source, target, mode) for source, target, mode in view.binds]
     if view.door is not None:
         view.door.mkdir(parents=True, mode=0o700)

@@ -24,8 +24,7 @@ class View(Struct, frozen=True, kw_only=True):
     hostname: str
     tmp_mb: int
     pids: int  # processes and threads, for those makers that count them themselves
-    network: bool  # the host's; else loopback alone
-    resolver: Path  # stands in for /etc/resolv.conf where there is a network
+    network: str = "none"  # loopback alone; "host": the host's; "pair": that which its maker is started in
     door: Path | None = None  # a folder to be made, shown at DOOR, for the socket that the sandbox makes
     root_user: bool  # whether whoever starts it is root: it keeps what it needs to become somebody else
 
