@@ -31,6 +31,7 @@ TYPES: Final = 1000  # of one broker that are remembered
 FOLLOWERS: Final = 64
 BEHIND: Final = 1000  # events a follower may be behind before it misses some
 BITE: Final = 1000  # events looked at in one go by retention
+COUNTED: Final = 10_000  # events whose sizes are added up in one transaction
 FIRING: Final = "broker:"  # before a broker's name, in the place of a function's
 FIRING_BYTES: Final = 1 << 20  # of an event's data, beyond which a record is without it
 COLUMNS: Final = ("seq", "namespace", "channel", "received", "body", "deliveries", "record")
@@ -272,6 +273,9 @@ class Brokers:
     async def tidy(self) -> None:
         """Write down the types that have passed, and forget events that are too old or too much. Called every few seconds."""
         await self._write_types()
+        bite = {"bite": COUNTED}
+        while (await self._store.commit(("events_sum", bite), ("events_counted", bite)))[1].written:
+            pass
         now = self._clock.now()
         channels = await self._store.fetch("events_channels")
         self._stored = sum(size for _, _, size in channels)

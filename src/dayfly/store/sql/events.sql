@@ -79,6 +79,18 @@ AND seq > :after AND received >= :since ORDER BY seq LIMIT :limit;
 -- The oldest events of a channel with their sizes, up to a bite.
 SELECT seq, received, length(body) FROM events WHERE namespace = :namespace AND channel = :channel ORDER BY seq LIMIT :bite;
 
+-- name: events_sum
+-- Adds up the next events that are not counted yet.
+INSERT INTO event_sums (namespace, channel, bytes)
+SELECT namespace, channel, sum(length(body)) FROM events
+WHERE seq > (SELECT seq FROM events_counted) AND seq <= (SELECT seq FROM events_counted) + :bite GROUP BY namespace, channel
+ON CONFLICT (namespace, channel) DO UPDATE SET bytes = bytes + excluded.bytes;
+
+-- name: events_counted
+-- Back, too: numbers are given again when the newest events are gone and the server starts.
+UPDATE events_counted SET seq = min(seq + :bite, (SELECT coalesce(max(seq), 0) FROM events))
+WHERE seq <> (SELECT coalesce(max(seq), 0) FROM events);
+
 -- name: events_channels
 SELECT namespace, channel, bytes FROM event_sums WHERE bytes > 0;
 
