@@ -218,3 +218,27 @@ def test_code_of_functions_and_layers_comes_from_a_bucket(aws: Aws, s3: Any, buc
     ):
         with pytest.raises(functions.exceptions.InvalidParameterValueException, match=f"while GetObject. S3 Error Code: {why}"):
             functions.update_function_code(FunctionName="stored", **(source | wrong))
+
+
+def test_buckets_have_tags(s3: Any, bucket: str) -> None:
+    assert refused(s3.get_bucket_tagging, Bucket=bucket) == ("NoSuchTagSet", 404)
+    tags = [{"Key": "team", "Value": "chips & <more>"}, {"Key": "empty", "Value": ""}]
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
+    for bad in (
+        [tags[0], tags[0]],
+        [{"Key": "k" * 129, "Value": "v"}],
+        [{"Key": "aws:x", "Value": "v"}],
+        [{"Key": "k", "Value": "v" * 257}],
+    ):
+        assert refused(s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": bad}) == ("InvalidTag", 400)
+    many = [{"Key": f"k{n}", "Value": ""} for n in range(51)]
+    assert refused(s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": many}) == ("BadRequest", 400)
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
+    assert s3.delete_bucket_tagging(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert refused(s3.get_bucket_tagging, Bucket=bucket) == ("NoSuchTagSet", 404)
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    s3.delete_bucket(Bucket=bucket)
+    assert refused(s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": tags}) == ("NoSuchBucket", 404)
+    s3.create_bucket(Bucket=bucket)
+    assert refused(s3.get_bucket_tagging, Bucket=bucket) == ("NoSuchTagSet", 404)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ...hook import Do, Head, Reply, View
 from ..faults import AwsError
 from ..scope import scope_of
-from . import buckets, notifications, objects, uploads
+from . import buckets, notifications, objects, tagging, uploads
 from .body import Upload
 from .operation import asked
 from .request import Request
@@ -21,6 +21,9 @@ PERFORMED: dict[str, Callable[[Request], Awaitable[Reply]]] = {
     "GetBucketVersioning": buckets.versioning,
     "PutBucketNotificationConfiguration": notifications.put,
     "GetBucketNotificationConfiguration": notifications.get,
+    "PutBucketTagging": tagging.put,
+    "GetBucketTagging": tagging.get,
+    "DeleteBucketTagging": tagging.delete,
     "ListObjects": buckets.list_objects,
     "ListObjectsV2": buckets.list_objects_v2,
     "PutObject": objects.put,

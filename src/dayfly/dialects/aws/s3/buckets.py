@@ -13,7 +13,7 @@ from ....model.bucket import Listing, Object, valid_bucket
 from ...hook import Reply
 from ..faults import AwsError
 from ..scope import REGION
-from . import notifications, xml
+from . import notifications, tagging, xml
 from .request import Request
 
 
@@ -44,6 +44,7 @@ async def delete(call: Request) -> Reply:
     except Conflict:
         raise AwsError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409) from None
     await notifications.forget(call)
+    await tagging.forget(call)
     return call.reply({}, 204)
 
 

@@ -28,6 +28,7 @@ _ROOTS = {
     "CreateMultipartUpload": "InitiateMultipartUploadResult",
     "GetBucketVersioning": "VersioningConfiguration",
     "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketTagging": "Tagging",
 }
 _CODES: tuple[tuple[type[e.DayflyError], str, str, int], ...] = (
     (e.TooLarge, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", 400),
