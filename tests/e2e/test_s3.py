@@ -141,6 +141,19 @@ def test_lists_are_paged_and_folded(s3: Any, bucket: str) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
+def test_each_object_is_its_only_version(s3: Any, bucket: str) -> None:
+    for key in ("a", "b/1", "c d"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1}))
+    found = [(one["Key"], one["VersionId"], one["IsLatest"]) for page in pages for one in page.get("Versions", ())]
+    assert found == [(key, "null", True) for key in ("a", "b/1", "c d")]
+    folded = s3.list_object_versions(Bucket=bucket, Delimiter="/", Prefix="b")
+    assert folded["CommonPrefixes"] == [{"Prefix": "b/"}] and "Versions" not in folded
+    kept = {"Objects": [{"Key": key, "VersionId": version} for key, version, _ in found]}
+    assert len(s3.delete_objects(Bucket=bucket, Delete=kept)["Deleted"]) == 3
+    assert "Versions" not in s3.list_object_versions(Bucket=bucket)
+
+
 def test_copies_keep_or_replace_what_is_known_of_them(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="from", Body=b"abc", ContentType="text/x", Metadata={"a": "1"})
     s3.copy_object(Bucket=bucket, Key="same", CopySource={"Bucket": bucket, "Key": "from"})

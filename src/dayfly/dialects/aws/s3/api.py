@@ -26,6 +26,7 @@ PERFORMED: dict[str, Callable[[Request], Awaitable[Reply]]] = {
     "DeleteBucketTagging": tagging.delete,
     "ListObjects": buckets.list_objects,
     "ListObjectsV2": buckets.list_objects_v2,
+    "ListObjectVersions": buckets.list_versions,
     "PutObject": objects.put,
     "GetObject": objects.get,
     "HeadObject": objects.head,

@@ -97,6 +97,18 @@ async def list_objects_v2(call: Request) -> Reply:
     return call.reply(result)
 
 
+async def list_versions(call: Request) -> Reply:
+    """Objects have one version, as in a bucket at AWS that keeps no others."""
+    marker = call.args.get("KeyMarker", "")
+    found = await _list(call, marker)
+    result = _listed(call, found) | {"KeyMarker": _name(call, marker), "VersionIdMarker": ""}
+    contents = result.pop("Contents") or ()
+    result["Versions"] = [entry | {"VersionId": "null", "IsLatest": True} for entry in contents] or None
+    if found.cursor:
+        result |= {"NextKeyMarker": _name(call, found.cursor), "NextVersionIdMarker": "null"}
+    return call.reply(result)
+
+
 async def _list(call: Request, after: str) -> Listing:
     args = call.args
     if not 0 <= args.get("MaxKeys", 1000) <= 2**31 - 1:

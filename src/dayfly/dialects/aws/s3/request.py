@@ -24,6 +24,7 @@ _ROOTS = {
     "ListBuckets": "ListAllMyBucketsResult",
     "ListObjects": "ListBucketResult",
     "ListObjectsV2": "ListBucketResult",
+    "ListObjectVersions": "ListVersionsResult",
     "DeleteObjects": "DeleteResult",
     "CreateMultipartUpload": "InitiateMultipartUploadResult",
     "GetBucketVersioning": "VersioningConfiguration",
