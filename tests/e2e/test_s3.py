@@ -148,7 +148,8 @@ def test_each_object_is_its_only_version(s3: Any, bucket: str) -> None:
     found = [(one["Key"], one["VersionId"], one["IsLatest"]) for page in pages for one in page.get("Versions", ())]
     assert found == [(key, "null", True) for key in ("a", "b/1", "c d")]
     folded = s3.list_object_versions(Bucket=bucket, Delimiter="/", Prefix="b")
-    assert folded["CommonPrefixes"] == [{"Prefix": "b/"}] and "Versions" not in folded
+    assert folded["CommonPrefixes"] == [{"Prefix": "b/"}]
+    assert "Versions" not in folded
     kept = {"Objects": [{"Key": key, "VersionId": version} for key, version, _ in found]}
     assert len(s3.delete_objects(Bucket=bucket, Delete=kept)["Deleted"]) == 3
     assert "Versions" not in s3.list_object_versions(Bucket=bucket)
