@@ -81,6 +81,17 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
      "AccessDeniedException",
      "User: arn:aws:iam::000000000000:user/local is not authorized to perform: lambda:CreateFunction on resource: "
      "arn:aws:lambda:us-east-1:123456789012:function:x because no resource-based policy allows the lambda:CreateFunction action"),
+    ("create_function", {"FunctionName": "a" * 65, "Code": {"ZipFile": b"x"}, "Role": ROLE, "Runtime": "python3.12", "Handler": "h.h"},
+     "InvalidParameterValueException",
+     f"1 validation error detected: Value '{'a' * 65}' at 'functionName' failed to satisfy constraint: "
+     "Member must have length less than or equal to 64"),
+    ("delete_function", {"FunctionName": "nobody", "Qualifier": "$LATEST"}, "InvalidParameterValueException",
+     "$LATEST version cannot be deleted without deleting the function."),
+    ("get_layer_version", {"LayerName": "none", "VersionNumber": 0}, "InvalidParameterValueException",
+     "Layer Version Cannot be less than 1"),
+    ("list_layers", {"CompatibleArchitecture": "z80"}, "ValidationException",
+     "1 validation error detected: Value 'z80' at 'compatibleArchitecture' failed to satisfy constraint: "
+     "Member must satisfy enum value set: [x86_64, arm64]"),
 ]  # fmt: skip
 
 
@@ -89,6 +100,39 @@ def test_what_is_refused(aws: Aws, operation: str, arguments: dict[str, Any], co
     with pytest.raises(ClientError) as caught:
         getattr(aws.client(), operation)(**arguments)
     assert caught.value.response["Error"] == {"Code": code, "Message": message}
+
+
+def test_limits_of_an_account_are_told_without_a_type(aws: Aws) -> None:
+    with pytest.raises(ClientError) as caught:
+        aws.client().put_function_concurrency(FunctionName="words", ReservedConcurrentExecutions=1001)
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    assert "Type" not in caught.value.response
+
+
+def test_a_runtime_that_no_layer_can_have_is_refused(aws: Aws) -> None:
+    with pytest.raises(ClientError) as caught:
+        aws.client().publish_layer_version(
+            LayerName="odd", Content={"ZipFile": zipped("x = 1")}, CompatibleRuntimes=["cobol", "python3.12"]
+        )
+    message = caught.value.response["Error"]["Message"]
+    assert message.startswith(
+        "1 validation error detected: Value '[cobol, python3.12]' at 'compatibleRuntimes' failed to satisfy"
+    )
+
+
+def test_a_version_that_comes_with_new_code_is_pending_at_first(aws: Aws) -> None:
+    client = aws.client()
+    aws.deploy("fresh", CODE)
+    made = client.update_function_code(FunctionName="fresh", ZipFile=zipped(CODE + "\n\n"), Publish=True)
+    assert (made["Version"], made["State"], made["StateReasonCode"]) == ("1", "Pending", "Creating")
+    assert "LastUpdateStatus" not in made
+    assert client.get_function(FunctionName="fresh:1")["Configuration"]["RevisionId"] == made["RevisionId"]
+    for qualifier in ("z", "1", "a"):
+        if qualifier != "1":
+            client.create_alias(FunctionName="fresh", Name=qualifier, FunctionVersion="1")
+        client.put_function_event_invoke_config(FunctionName="fresh", Qualifier=qualifier, MaximumRetryAttempts=0)
+    listed = client.list_function_event_invoke_configs(FunctionName="fresh")["FunctionEventInvokeConfigs"]
+    assert [one["FunctionArn"].rpartition(":")[2] for one in listed] == ["1", "a", "z"]
 
 
 def test_two_versions_of_a_layer_are_named_in_the_order_they_were_given(aws: Aws) -> None:

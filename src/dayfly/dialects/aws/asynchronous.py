@@ -46,7 +46,8 @@ async def delete(call: Call) -> dict[str, Any]:
 
 async def list_all(call: Call) -> dict[str, Any]:
     record = call.existing(_NOBODY)
-    return page(list(record.body["invoke_configs"].values()), call.args, "FunctionEventInvokeConfigs")
+    configs = [config for _, config in sorted(record.body["invoke_configs"].items())]
+    return page(configs, call.args, "FunctionEventInvokeConfigs")
 
 
 def _told(call: Call) -> Record:

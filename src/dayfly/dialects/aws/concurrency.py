@@ -33,7 +33,8 @@ async def put(call: Call) -> dict[str, Any]:
     if wanted > ACCOUNT_LIMIT - UNRESERVED - others:
         raise invalid(
             "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
-            f"minimum value of [{UNRESERVED}]."
+            f"minimum value of [{UNRESERVED}].",
+            untyped=True,
         )
     provisioned = sum(config["RequestedProvisionedConcurrentExecutions"] for config in record.body["provisioned"].values())
     if provisioned > wanted:
@@ -70,12 +71,14 @@ async def put_provisioned(call: Call) -> dict[str, Any]:
     )
     if wanted > ACCOUNT_LIMIT:
         raise invalid(
-            f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{ACCOUNT_LIMIT}]."
+            f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{ACCOUNT_LIMIT}].",
+            untyped=True,
         )
     if wanted > ACCOUNT_LIMIT - UNRESERVED:
         raise invalid(
             "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum "
-            f"value of [{UNRESERVED}]."
+            f"value of [{UNRESERVED}].",
+            untyped=True,
         )
     if reserved is not None and wanted + taken > reserved:
         raise invalid(

@@ -51,11 +51,9 @@ async def create(call: Call) -> dict[str, Any]:
             403,
         )
     if len(named.name) > NAME:
-        raise AwsError(
-            "ValidationException",
+        raise invalid(
             f"1 validation error detected: Value '{args['FunctionName']}' at 'functionName' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {NAME}",
-            400,
+            f"Member must have length less than or equal to {NAME}"
         )
     if args.get("PackageType") == "Image" or "ImageUri" in args["Code"]:
         raise invalid("Functions defined with container images are not supported here. Use a deployment package.")
@@ -84,13 +82,7 @@ async def create(call: Call) -> dict[str, Any]:
     await record.save(call.do)
     if "DeadLetterConfig" in latest:
         await asynchronous.apply(call, record, LATEST)
-    shown = record.configuration() | {
-        "State": "Pending",
-        "StateReason": "The function is being created.",
-        "StateReasonCode": "Creating",
-        "RevisionId": new_uuid(),
-    }
-    del shown["LastUpdateStatus"]
+    shown = _pending(record.configuration()) | {"RevisionId": new_uuid()}
     if args.get("Publish"):
         shown["Version"] = "1"
     return shown
@@ -142,12 +134,14 @@ async def update_code(call: Call) -> dict[str, Any]:
     if args.get("Publish"):
         published = await versions.publish(call, record, record.latest.get("Description", ""))
         await record.save(call.do)
-        return _updating(record) | {"Version": published["Version"], "FunctionArn": record.arn(published["Version"])}
+        return _pending(published)
     return _updating(record)
 
 
 async def delete(call: Call) -> dict[str, Any]:
     named = call.name()
+    if named.qualifier == LATEST:
+        raise invalid("$LATEST version cannot be deleted without deleting the function.")
     record = call.record(Name(named.name, "", named.account, named.region))
     if not named.qualifier:
         await call.do(DeleteFunction(namespace=record.scope.namespace, name=record.name))
@@ -158,8 +152,6 @@ async def delete(call: Call) -> dict[str, Any]:
             except NotFound:
                 pass
         return {"StatusCode": 204}
-    if named.qualifier == LATEST:
-        raise invalid("$LATEST version cannot be deleted without deleting the function.")
     if named.qualifier in record.body["aliases"]:
         raise invalid("Deletion of aliases is not currently supported.")
     pointing = [
@@ -208,6 +200,17 @@ async def _changed(call: Call, record: Record) -> None:
     await versions.deploy(call, record, latest)
     await versions.repoint(call, record, LATEST)
     await record.save(call.do)
+
+
+def _pending(configuration: dict[str, Any]) -> dict[str, Any]:
+    """What was just made, as the service reports it at once."""
+    shown = configuration | {
+        "State": "Pending",
+        "StateReason": "The function is being created.",
+        "StateReasonCode": "Creating",
+    }
+    shown.pop("LastUpdateStatus", None)
+    return shown
 
 
 def _updating(record: Record) -> dict[str, Any]:

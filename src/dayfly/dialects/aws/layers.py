@@ -62,8 +62,8 @@ async def publish(call: Call) -> dict[str, Any]:
 
 
 async def get(call: Call) -> dict[str, Any]:
-    name, number = _name(call), str(call.args["VersionNumber"])
-    version: dict[str, Any] | None = _read(call, name)[0]["versions"].get(number)
+    name, number = _numbered(call)
+    version: dict[str, Any] | None = _read(call, name)[0]["versions"].get(str(number))
     if version is None:
         raise missing()
     return _located(call, version)
@@ -93,9 +93,7 @@ async def list_all(call: Call) -> dict[str, Any]:
 
 
 async def delete(call: Call) -> dict[str, Any]:
-    name, number = _name(call), call.args["VersionNumber"]
-    if number < 1:
-        raise invalid("Layer Version Cannot be less than 1")
+    name, number = _numbered(call)
     body, expect = _read(call, name)
     if body["versions"].pop(str(number), None) is not None:
         body["policies"].pop(str(number), None)
@@ -199,6 +197,13 @@ def _name(call: Call) -> str:
     given = call.args["LayerName"]
     parsed = _ARN.match(given)
     return str(parsed["name"]) if parsed else str(given)
+
+
+def _numbered(call: Call) -> tuple[str, int]:
+    number: int = call.args["VersionNumber"]
+    if number < 1:
+        raise invalid("Layer Version Cannot be less than 1")
+    return _name(call), number
 
 
 def _version(call: Call) -> tuple[str, dict[str, Any], int, str]:
