@@ -190,7 +190,9 @@ def test_a_wrapper_script_starts_the_runtime(aws: Aws, layer: str, runtime: str)
     assert aws.call(name, [1])[0] == [1]
     eventually(aws, name, "wrapped: ")
     deploy(aws, name + "-not", runtime, AWS_LAMBDA_EXEC_WRAPPER="/opt/nothing")
-    assert aws.call(name + "-not", [1])[0]["errorType"] == "Runtime.ExitError"
+    refused = aws.call(name + "-not", [1])[0]
+    assert refused["errorType"] == "Runtime.ExitError"
+    assert refused["errorMessage"].endswith("Error: Runtime exited with error: exit status 127")
 
 
 INTERNAL = """

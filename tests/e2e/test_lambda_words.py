@@ -85,6 +85,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
      "InvalidParameterValueException",
      f"1 validation error detected: Value '{'a' * 65}' at 'functionName' failed to satisfy constraint: "
      "Member must have length less than or equal to 64"),
+    ("invoke", {"FunctionName": "nobody"}, "ResourceNotFoundException", f"Function not found: {ARN}function:nobody:$LATEST"),
     ("delete_function", {"FunctionName": "nobody", "Qualifier": "$LATEST"}, "InvalidParameterValueException",
      "$LATEST version cannot be deleted without deleting the function."),
     ("get_layer_version", {"LayerName": "none", "VersionNumber": 0}, "InvalidParameterValueException",
@@ -100,6 +101,48 @@ def test_what_is_refused(aws: Aws, operation: str, arguments: dict[str, Any], co
     with pytest.raises(ClientError) as caught:
         getattr(aws.client(), operation)(**arguments)
     assert caught.value.response["Error"] == {"Code": code, "Message": message}
+
+
+def test_nothing_is_left_for_others_where_all_that_is_reserved_is_provisioned(aws: Aws) -> None:
+    client = aws.client()
+    aws.deploy("held", CODE, Publish=True)
+    client.put_function_concurrency(FunctionName="held", ReservedConcurrentExecutions=2)
+    client.put_provisioned_concurrency_config(FunctionName="held", Qualifier="1", ProvisionedConcurrentExecutions=2)
+    with pytest.raises(ClientError) as caught:
+        client.invoke(FunctionName="held")
+    answer = caught.value.response
+    assert answer["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert "retryAfterSeconds" not in answer
+    assert aws.call("held", [1], Qualifier="1")[0] == [1]
+    with pytest.raises(ClientError) as caught:
+        client.put_function_concurrency(FunctionName="held", ReservedConcurrentExecutions=1)
+    assert caught.value.response["Error"]["Message"] == (
+        " ReservedConcurrentExecutions  1 should not be lower than function's total provisioned concurrency [2]."
+    )
+    client.delete_provisioned_concurrency_config(FunctionName="held", Qualifier="1")
+    assert aws.call("held", [2])[0] == [2]
+
+
+def test_the_url_of_an_alias_outlives_it_and_is_forbidden(aws: Aws) -> None:
+    client = aws.client()
+    aws.deploy("linked", CODE, Publish=True)
+    client.create_alias(FunctionName="linked", Name="al", FunctionVersion="1")
+    url = client.create_function_url_config(FunctionName="linked", Qualifier="al", AuthType="NONE")["FunctionUrl"]
+    grant = {"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
+    client.add_permission(FunctionName="linked", Qualifier="al", **grant)
+    host = url.split("/")[2]
+    headers = {"host": host, "x-forwarded-for": "6.6.6.6", "connection": "close"}
+    event = httpx2.get(f"{aws.url}/a%2525b?q=1", headers=headers).json()
+    assert event["headers"]["x-forwarded-for"] == "127.0.0.1", "nobody says who they are"
+    assert event["headers"]["x-amzn-trace-id"].startswith("Root=1-")
+    assert "connection" not in event["headers"]
+    client.delete_alias(FunctionName="linked", Name="al")
+    gone = httpx2.get(aws.url, headers={"host": host})
+    assert (gone.status_code, gone.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+    assert gone.json()["Message"].startswith("Forbidden. For troubleshooting Function URL authorization issues, see: ")
+    assert client.get_function_url_config(FunctionName="linked", Qualifier="al")["FunctionUrl"] == url
+    client.delete_function_url_config(FunctionName="linked", Qualifier="al")
+    assert httpx2.get(aws.url, headers={"host": host}).json() == {"Message": None}
 
 
 def test_limits_of_an_account_are_told_without_a_type(aws: Aws) -> None:

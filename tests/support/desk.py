@@ -8,7 +8,7 @@ from dayfly.errors import (
     NotFound,
 )
 from dayfly.model.call import Invocation
-from dayfly.model.function import Revision
+from dayfly.model.function import Reservation, Revision
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.testing.clock import FakeClock
@@ -26,7 +26,7 @@ class Desk:
         self.records: list[Invocation] = []
         self.dispatcher = Dispatcher(self, self.pool, self.records.append, self.clock)
 
-    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+    reservations: dict[tuple[str, str], Reservation] = {}  # noqa: RUF012
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         if function != self.revision.function:

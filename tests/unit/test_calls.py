@@ -17,6 +17,7 @@ from dayfly.errors import (
     UnsupportedMedia,
 )
 from dayfly.model.call import FunctionError, HttpRequest, Status
+from dayfly.model.function import Reservation
 from dayfly.model.quota import Quota
 from dayfly.pool.pool import Limits
 from dayfly.sandbox.port import ResponseHead
@@ -401,7 +402,7 @@ async def test_a_full_machine_evicts_somebody_elses_idle_instance() -> None:
 
 async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_time() -> None:
     desk = Desk()
-    desk.reservations = {("default", "hello"): 1}
+    desk.reservations = {("default", "hello"): Reservation(1)}
     desk.call()
     with pytest.raises(Throttled) as caught:
         desk.call()
@@ -412,13 +413,34 @@ async def test_a_function_with_reserved_calls_has_no_more_of_them_at_the_same_ti
     desk.call()
 
 
+@pytest.mark.parametrize(
+    ("limit", "held", "calls", "allowed"),
+    [
+        (1, {}, {1: 1}, True),
+        (1, {}, {1: 1, 2: 1}, False),
+        (2, {2: 2}, {1: 1}, False),  # all of it is held for another revision
+        (2, {2: 2}, {2: 2}, True),
+        (2, {2: 2}, {2: 3}, False),
+        (3, {2: 2}, {1: 1, 2: 2}, True),
+        (3, {2: 2}, {2: 3}, True),  # what is not held is for all
+        (3, {2: 2}, {1: 1, 2: 3}, False),
+        (0, {}, {1: 1}, False),
+        (1, {2: 5}, {2: 4}, True),  # the reservation was made smaller than what is held
+    ],
+)
+def test_revisions_with_minimum_instances_hold_a_part_of_a_reservation(
+    limit: int, held: dict[int, int], calls: dict[int, int], allowed: bool
+) -> None:
+    assert Reservation(limit, held).allows(calls) is allowed
+
+
 async def test_a_reservation_counts_the_calls_that_began_before_it_and_while_it_was_not_there() -> None:
     desk = Desk()
     identifiers = [f"{number:032x}" for number in range(5)]
     for number, identifier in enumerate(identifiers):
-        desk.reservations = {} if number == 3 else {("default", "hello"): 10}  # taken away for one of them
+        desk.reservations = {} if number == 3 else {("default", "hello"): Reservation(10)}  # taken away for one of them
         desk.call(invocation=identifier)
-    desk.reservations = {("default", "hello"): 5}
+    desk.reservations = {("default", "hello"): Reservation(5)}
     with pytest.raises(Throttled):
         desk.call()
     desk.dispatcher.cancel(identifiers[3])

@@ -6,7 +6,7 @@ import pytest
 
 from dayfly.actions import Invoke
 from dayfly.calls.dispatcher import Dispatcher
-from dayfly.model.function import Revision
+from dayfly.model.function import Reservation, Revision
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.testing.clock import FakeClock, settle
@@ -28,7 +28,7 @@ class Site:
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         return self.function
 
-    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+    reservations: dict[tuple[str, str], Reservation] = {}  # noqa: RUF012
 
     def profile(self, name: str) -> Profile:
         return NATIVE

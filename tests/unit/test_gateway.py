@@ -22,7 +22,7 @@ from dayfly.gateway.limits import EdgeLimits
 from dayfly.gateway.listener import Listener
 from dayfly.gateway.wide import WideLane
 from dayfly.model.call import Invocation
-from dayfly.model.function import Revision
+from dayfly.model.function import Reservation, Revision
 from dayfly.model.identity import LOCAL, STRANGER, Identity
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
@@ -60,7 +60,7 @@ class Site:
         self.edge = Edge(mounts, admission, Gate(), limits, self.perform)
         self.listener = Listener(self.edge, WideLane(self.edge, plain), "127.0.0.1", 0, grace_s=1)
 
-    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+    reservations: dict[tuple[str, str], Reservation] = {}  # noqa: RUF012
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         if function not in self.functions:

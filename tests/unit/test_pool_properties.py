@@ -12,7 +12,7 @@ from dayfly.actions import Invoke
 from dayfly.calls.dispatcher import Dispatcher
 from dayfly.errors import DayflyError, InitFailed
 from dayfly.model.call import Invocation
-from dayfly.model.function import Isolation, Revision
+from dayfly.model.function import Isolation, Reservation, Revision
 from dayfly.model.instance import State
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool import group as queues
@@ -50,7 +50,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.clients: list[Waiting] = []
         self.refused = 0
 
-    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+    reservations: dict[tuple[str, str], Reservation] = {}  # noqa: RUF012
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         return self.functions[function]

@@ -8,7 +8,7 @@ import pytest
 
 from dayfly.actions import Invoke
 from dayfly.calls.dispatcher import Dispatcher
-from dayfly.model.function import Revision
+from dayfly.model.function import Reservation, Revision
 from dayfly.model.profile import NATIVE, Profile
 from dayfly.pool.pool import Limits, Pool
 from dayfly.pool.warm import warm
@@ -42,7 +42,7 @@ class World:
         self.dispatcher = Dispatcher(self, self.pool, lambda record: None, self.clock)
         self.clients: list[Waiting] = []
 
-    reservations: dict[tuple[str, str], int] = {}  # noqa: RUF012
+    reservations: dict[tuple[str, str], Reservation] = {}  # noqa: RUF012
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         return self.target

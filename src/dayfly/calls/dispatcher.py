@@ -14,7 +14,7 @@ from ..actions import Invoke
 from ..clock import Clock, Timer
 from ..errors import Cancelled, DayflyError, InitFailed, Throttled, TimedOut, TooLarge, Unavailable
 from ..model.call import Invocation, Mode, Result, Status, Timings
-from ..model.function import Flavour, Keep, Revision
+from ..model.function import Flavour, Keep, Reservation, Revision
 from ..model.ids import new_id
 from ..model.profile import Profile
 from ..model.quota import Quota
@@ -36,8 +36,8 @@ class Routes(Protocol):
         ...
 
     @property
-    def reservations(self) -> Mapping[tuple[str, str], int]:
-        """How many calls a function may have at the same time, for those that have such a bound: (namespace, function) -> number."""
+    def reservations(self) -> Mapping[tuple[str, str], Reservation]:
+        """How many calls a function may have at the same time, for those that have such a bound, by (namespace, function)."""
         ...
 
     def profile(self, name: str) -> Profile: ...
@@ -73,7 +73,7 @@ class Dispatcher:
         self.keep: Callable[[Invoke, Status, Keep, bool], None] = lambda *_: None  # inputs of synchronous calls: observe.inputs
         self.active: dict[str, Call] = {}  # by invocation id
         self._under_way: dict[str, int] = {}  # how many of them, by namespace
-        self._reserved: dict[tuple[str, str], int] = {}  # likewise, of functions with a reservation, as far as they were called
+        self._reserved: dict[tuple[str, str], dict[int, int]] = {}  # likewise, by revision, of functions with a reservation
         self.quotas: Mapping[str, Quota] = {}  # by namespace
         self._sweeper: Timer | None = None
         self.workflows: Compositions | None = None  # who runs functions that are made of others
@@ -98,7 +98,7 @@ class Dispatcher:
         self._under_way[invoke.namespace] = self._under_way.get(invoke.namespace, 0) + 1
         try:
             if self.routes.reservations or self._reserved:
-                self._check_reserved(invoke)
+                self._check_reserved(call)
             if self.quotas:
                 self._check_quota(invoke.namespace)
             instance = group.acquire(call)
@@ -133,20 +133,24 @@ class Dispatcher:
         """Calls of a namespace that wait or run."""
         return self._under_way.get(namespace, 0)
 
-    def _check_reserved(self, invoke: Invoke) -> None:
+    def _check_reserved(self, begun: Call) -> None:
+        invoke, number = begun.invoke, begun.revision.number
         key = invoke.namespace, invoke.function
-        limit = self.routes.reservations.get(key)
-        if limit is None:
+        reservation = self.routes.reservations.get(key)
+        if reservation is None:
             self._reserved.pop(key, None)
             return
         calls = self._reserved.get(key)
         if calls is None:  # the first call since it has a reservation
-            others = (call.invoke for call in self.active.values())
-            calls = sum(other.function == invoke.function and other.namespace == invoke.namespace for other in others) - 1
-        self._reserved[key] = calls = calls + 1
-        if calls > limit:  # this one is among them
+            calls = self._reserved[key] = {}
+            for call in self.active.values():
+                if (call.invoke.namespace, call.invoke.function) == key:
+                    calls[call.revision.number] = calls.get(call.revision.number, 0) + 1
+        else:
+            calls[number] = calls.get(number, 0) + 1
+        if not reservation.allows(calls):  # this one is among them
             raise Throttled(
-                f"{invoke.namespace}/{invoke.function} may have {limit} calls at the same time, and it has them",
+                f"{invoke.namespace}/{invoke.function} may have {reservation.limit} calls at the same time, and it has them",
                 hint="Try again later, or reserve more for it.",
                 retry_after=1.0,
                 bound="reserved",
@@ -176,9 +180,12 @@ class Dispatcher:
         self.active.pop(call.invoke.invocation, None)
         namespace = call.invoke.namespace
         if self._reserved:
-            key = namespace, call.invoke.function
-            if key in self._reserved:
-                self._reserved[key] -= 1
+            calls = self._reserved.get((namespace, call.invoke.function))
+            if calls is not None:
+                number = call.revision.number
+                calls[number] = calls.get(number, 0) - 1
+                if calls[number] <= 0:
+                    del calls[number]
         left = self._under_way[namespace] - 1
         if left:
             self._under_way[namespace] = left

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -120,6 +122,18 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     revision: Annotated[int, Meta(ge=1)]
     weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
     tag: Annotated[str, Meta(pattern=f"^{END}|{ALIAS_PATTERN}")] = ""  # a tag can be called by name whatever its weight
+
+
+class Reservation(NamedTuple):
+    """The calls that a function may have at the same time. Revisions with minimum instances hold a part of them for themselves."""
+
+    limit: int
+    held: Mapping[int, int] = MappingProxyType({})  # calls by the number of the revision
+
+    def allows(self, calls: Mapping[int, int]) -> bool:
+        """Whether there may be so many calls, by the number of the revision, at the same time."""
+        others = sum(max(0, count - self.held.get(number, 0)) for number, count in calls.items())
+        return others <= max(0, self.limit - sum(self.held.values()))
 
 
 class Callers(enum.StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from ..errors import NotFound
-from ..model.function import Artifact, Function, Revision, Target
+from ..model.function import Artifact, Function, Reservation, Revision, Target
 from ..model.profile import NATIVE, Profile
 from ..store.port import Store
 from .shared import Shared, named
@@ -52,7 +52,7 @@ class Registry:
         self._routes: dict[tuple[str, str], Route] = {}
         self._shared = Shared()
         self.namespaces: dict[str, float] = {}
-        self.reservations: dict[tuple[str, str], int] = {}  # of those functions that have one
+        self.reservations: dict[tuple[str, str], Reservation] = {}  # of those functions that have one
         self.profiles: dict[str, Profile] = {NATIVE.name: NATIVE}  # those of the dialects join them
 
     async def load(self) -> None:
@@ -82,7 +82,9 @@ class Registry:
         if function.reserved is None:
             self.reservations.pop((function.namespace, function.name), None)
         else:
-            self.reservations[function.namespace, function.name] = function.reserved
+            live = reachable(function, {revision.number: revision for revision in shared})
+            held = {one.number: one.config.min_instances * one.config.concurrency for one in live if one.config.min_instances}
+            self.reservations[function.namespace, function.name] = Reservation(function.reserved, held)
 
     def resolve(self, namespace: str, function: str, qualifier: str) -> Revision:
         """The revision that takes this call: by the traffic split, or by number, alias or tag. Raises NotFound."""

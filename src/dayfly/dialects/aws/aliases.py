@@ -89,7 +89,7 @@ async def delete(call: Call) -> dict[str, Any]:
     name = call.args["Name"]
     if record.body["aliases"].pop(name, None) is None:
         return {}
-    for part in ("policies", "invoke_configs", "provisioned", "urls"):
+    for part in ("policies", "invoke_configs", "provisioned"):  # its URL stays, and is forbidden to all
         record.body[part].pop(name, None)
     await record.save(call.do)
     try:

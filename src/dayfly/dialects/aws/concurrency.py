@@ -39,7 +39,9 @@ async def put(call: Call) -> dict[str, Any]:
     provisioned = sum(config["RequestedProvisionedConcurrentExecutions"] for config in record.body["provisioned"].values())
     if provisioned > wanted:
         raise invalid(
-            f"ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned concurrency [{provisioned}]."
+            f" ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned concurrency "
+            f"[{provisioned}].",
+            untyped=True,
         )
     record.body["reserved"] = wanted
     await record.save(call.do)

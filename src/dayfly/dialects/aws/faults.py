@@ -74,6 +74,6 @@ def worded(error: e.DayflyError) -> AwsError:
                 message = _TOO_LARGE if error.members.get("rule") == "total-size" else _UNZIP
             elif code == "TooManyRequestsException":
                 reason = _REASONS.get(str(error.members.get("bound") or error.members.get("quota")), _REASONS[""])
-                return AwsError(code, "Rate Exceeded.", status, Reason=reason, retryAfterSeconds=1)
+                return AwsError(code, "Rate Exceeded.", status, Reason=reason)
             return AwsError(code, message, status)
     return AwsError("ServiceException", error.detail, 500)

@@ -56,7 +56,7 @@ class Invocations:
         core = ""
         if record is None:
             if self._view.function(where.namespace, named.name) is None:
-                raise _missing(where.function_arn(named.name, named.qualifier))
+                raise _missing(where.function_arn(named.name, named.qualifier or LATEST))
             if named.qualifier and named.qualifier != LATEST:
                 core = named.qualifier
         elif named.qualifier:

@@ -34,7 +34,8 @@ _decode = msgspec.json.decode
 _TEXT = re.compile(r"text/|application/(json|javascript|xml|x-www-form-urlencoded|graphql)|.*\+(json|xml)(;|$)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
-_OURS = frozenset("connection content-length date transfer-encoding keep-alive upgrade te trailer".split())
+_HOP = frozenset("connection transfer-encoding keep-alive upgrade te trailer".split())  # of no matter beyond this connection
+_OURS = _HOP | {"content-length", "date"}
 
 
 class Answered(DayflyError):
@@ -152,13 +153,17 @@ def _event(
     cookies: list[str] = []
     for raw_name, raw_value in head.headers:
         name, text = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in _HOP:
+            continue
         if name == "cookie":
             cookies += [cookie.strip() for cookie in text.split(";") if cookie.strip()]
         else:
             headers[name] = f"{headers[name]},{text}" if name in headers else text
-    headers.setdefault("x-forwarded-for", head.peer or "127.0.0.1")
-    headers.setdefault("x-forwarded-proto", head.scheme)
-    headers.setdefault("x-forwarded-port", head.host.rpartition(":")[2] if ":" in head.host else "80")
+    port = head.host.rpartition(":")[2] if ":" in head.host else ("443" if head.scheme == "https" else "80")
+    headers |= {"x-forwarded-for": head.peer or "127.0.0.1", "x-forwarded-proto": head.scheme, "x-forwarded-port": port}
+    headers.setdefault(
+        "x-amzn-trace-id", f"Root=1-{invocation[:8]}-{invocation[8:]}"
+    )  # the root that the runtime gives the call
     moment = now()
     signed = config["AuthType"] == "AWS_IAM"
     context: dict[str, Any] = {

@@ -13,6 +13,7 @@ Wire: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html. Bodies are
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import json
 import os
@@ -155,8 +156,13 @@ class RuntimeApi:
             with self._change:  # so that nobody asks which process it is before we know
                 self._pid = self._children.spawn(command, "function")
         except OSError as error:
-            kind = "Runtime.ExitError" if "program" in self._work else "Runtime.InvalidEntrypoint"
-            self._fail(kind, "fork/exec %s: %s" % (command[0], os.strerror(error.errno or 0).lower()))
+            if "program" in self._work:  # its wrapper, which a shell would not have found, or not have been allowed to run
+                status = 127 if error.errno == errno.ENOENT else 126
+                self._fail("Runtime.ExitError", "Runtime exited with error: exit status %d" % status)
+            else:
+                self._fail(
+                    "Runtime.InvalidEntrypoint", "fork/exec %s: %s" % (command[0], os.strerror(error.errno or 0).lower())
+                )
             return
         self._wait(lambda: self._ready and self._extensions.ready)
 
