@@ -100,6 +100,30 @@ def test_a_mapping_calls_with_batches_and_only_what_failed_comes_again(aws: Aws)
     assert client.list_event_source_mappings(FunctionName="worker")["EventSourceMappings"] == []
 
 
+def test_a_group_of_messages_comes_in_one_batch_and_in_order(aws: Aws) -> None:
+    client = aws.client("sqs")
+    url, arn = queue(aws, "steps.fifo", FifoQueue="true", VisibilityTimeout="5", ContentBasedDeduplication="true")
+    entries = [
+        {"Id": str(n), "MessageBody": body, "MessageGroupId": "g", "MessageDeduplicationId": f"d{n}"}
+        for n, body in enumerate(("one", "bad", "three"))
+    ]
+    entries.append({"Id": "3", "MessageBody": "four", "MessageGroupId": "g"})  # by its content
+    sent = client.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]
+    order = [each["SequenceNumber"] for each in sent]
+    assert order == sorted(order)
+    assert {len(each) for each in order} == {20}
+    aws.deploy("in-steps", WORKER, Timeout=3)
+    mapping = aws.client().create_event_source_mapping(
+        FunctionName="in-steps", EventSourceArn=arn, FunctionResponseTypes=["ReportBatchItemFailures"]
+    )
+    first, second = until(lambda: found if len(found := taken(aws, "in-steps")) > 1 else None)[:2]
+    told = [(each["body"], each["attributes"]["MessageDeduplicationId"][:2]) for each in first["Records"]]
+    assert told == [("one", "d0"), ("bad", "d1"), ("three", "d2"), ("four", "04")]
+    assert [each["attributes"]["SequenceNumber"] for each in first["Records"]] == order
+    assert [each["body"] for each in second["Records"]] == ["bad"]
+    aws.client().delete_event_source_mapping(UUID=mapping["UUID"])
+
+
 def test_a_mapping_filters_by_the_body(aws: Aws) -> None:
     url, arn = queue(aws, "chosen")
     aws.deploy("picky", WORKER)

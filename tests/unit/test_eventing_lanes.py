@@ -35,6 +35,22 @@ async def test_equal_keys_go_in_order_and_different_ones_side_by_side(world: Wor
         assert mine == [f"{key}0"] * (2 if key == failed else 1) + [f"{key}1", f"{key}2"]
 
 
+async def test_equal_keys_go_in_one_batch_in_order(world: World) -> None:
+    await world.trigger("t", delivery=Policy(order_by="subject", batch=3, max_attempts=2, delay_s=5.0, jitter=0.0))
+    await world.perform(a.PauseTrigger(name="t"))
+    await world.publish(*(event(f"{key}{n}", subject=key) for n in range(4) for key in "a"), event("b0", subject="b"))
+    world.answers["f"] = [Result(invocation="", error=RAISED)]
+    await world.perform(a.ResumeTrigger(name="t"))
+    await world.until(lambda: len(world.calls) >= 1)
+    await world.idle()
+    tried = [[one["id"] for one in body] for body in world.bodies()]
+    assert tried == [["a0", "a1", "b0"]]  # the first of each key first; and they come back together
+    world.clock.advance(5.0)
+    await world.until(lambda: len(world.calls) == 3)
+    tried = [[one["id"] for one in body] for body in world.bodies()]
+    assert tried[1:] == [["a0", "a1", "b0"], ["a2", "a3"]]
+
+
 async def test_the_dead_and_the_cancelled_do_not_hold_up_their_key(world: World) -> None:
     await world.trigger("t", delivery=Policy(order_by="subject", max_attempts=1))
     world.answers["f"] = [Result(invocation="", error=RAISED)]

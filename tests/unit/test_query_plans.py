@@ -12,7 +12,7 @@ from dayfly.store.queries import load
 from dayfly.store.sqlite import SqliteStore
 
 OFTEN = (
-    "queue_put", "queue_put_leased", "queue_put_call", "queue_lease", "queue_next_due", "queue_renew",
+    "queue_put", "queue_put_leased", "queue_put_call", "queue_lease", "queue_lease_key", "queue_next_due", "queue_renew",
     "queue_expired", "queue_expire_lane", "queue_next_expiry", "queue_end", "queue_retry", "queue_keep_result", "queue_call",
     "queue_ack", "queue_extend", "queue_release", "event_put", "events_by_id", "event_at",
 )  # fmt: skip
@@ -33,4 +33,7 @@ async def test_no_table_is_read_from_end_to_end(connection: sqlite3.Connection, 
     given = dict.fromkeys(re.findall(r":(\w+)", sql))
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given)]
     connection.close()
-    assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step], plan
+    # "SCAN (" is a subquery, whose rows were found by an index.
+    assert not [
+        step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step and not step.startswith("SCAN (")
+    ], plan

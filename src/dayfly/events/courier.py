@@ -194,9 +194,11 @@ class Courier:
     def _delivered(self, sub: Subscription, item: Item) -> Delivered:
         trigger = sub.trigger
         assert trigger is not None
+        dedup = ""
         if sub.queue is not None:
-            event = as_event(decode_message(item.body), item.id, sub.namespace, sub.queue.name, item.created)
-            attempt = item.epoch
+            message = decode_message(item.body)
+            event = as_event(message, item.id, sub.namespace, sub.queue.name, item.created)
+            attempt, dedup = item.epoch, message.dedup
         else:
             event = decode_event(item.body)
             attempt = item.attempt + 1
@@ -209,8 +211,8 @@ class Courier:
             sent=item.created,
             first=item.first,
             key=item.key,
+            dedup=dedup,
             trigger=trigger.name,
-            seq=item.seq,
         )
 
     async def _deliver(self, sub: Subscription, trigger: Trigger, fresh: list[tuple[Item, Delivered]]) -> list[Outcome]:

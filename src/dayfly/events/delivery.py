@@ -24,6 +24,7 @@ from ..errors import DayflyError, Unavailable
 from ..store.port import Effect, Statement
 from .attempt import Outcome, changes
 from .items import DELIVERY, Item
+from .keyed import go_along
 from .lanes import NEVER, Lane, Lanes
 from .queue import LEASE, AsyncQueue
 from .retry import Retry
@@ -226,7 +227,7 @@ class Delivery:
                 due = NEVER
                 return
             limit = min(places * sub.policy.batch, max(places, CLAIM))
-            lease = {
+            lease: dict[str, object] = {
                 "holder": DELIVERY,
                 "until": now + LEASE,
                 "namespace": namespace,
@@ -240,6 +241,8 @@ class Delivery:
             batches = in_batches(wanted, sub)
             await self._give_back(batches[places:])
             del batches[places:]
+            if sub.policy.batch > 1:
+                await self._complete(batches, sub, lease)
             due = now if len(items) == limit else await self._next_due(namespace, name) + self._window(namespace, name)
         except DayflyError as error:
             log.warning("cannot lease items of %s/%s for now: %s", namespace, name, error)
@@ -249,6 +252,15 @@ class Delivery:
                     self._start(lane, sub, batch)
             self._lanes.claimed(lane, places - len(batches), due)
             self._wake()
+
+    async def _complete(self, batches: list[list[Item]], sub: Subscription, lease: dict[str, object]) -> None:
+        """What waits behind an item of a batch, because it has the same key, goes along as far as there is room."""
+        for batch in batches:
+            room = Room(sub.policy.batch_bytes - sum(len(item.body) for item in batch))
+            more = await go_along(self._store, lease, batch, sub.policy.batch - len(batch), room.fits)
+            batch += [item for item in more if item.id not in self._stopped]
+            if any(item.key for item in batch):
+                batch.sort()
 
     async def _give_back(self, batches: list[list[Item]]) -> None:
         """Items that make more deliveries than there are places for."""
@@ -301,11 +313,11 @@ class Delivery:
             return
         if not effects[0].written:  # the lease had been lost, and the outcome with it
             return
+        if item.key:  # the next of its key may go
+            self._lanes.hint(lane.key, now)
         if isinstance(verdict, Retry):
             self._lanes.hint(lane.key, verdict.due)
         else:
-            if item.key:  # the next of its key may go
-                self._lanes.hint(lane.key, now)
             if outcome.follows is not None:
                 self._queue.follows(outcome.follows, effects[len(effects) - len(outcome.follows.statements) :])
         if self._on_end is not None:
@@ -387,6 +399,17 @@ class Delivery:
         if await self._store.fetch("queue_expired", now=now):
             await self._store.commit(("queue_expire", {"now": now}))
             await self._survey()
+
+
+class Room:
+    """So many bytes that a batch may still take."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def fits(self, item: Item) -> bool:
+        self._left -= len(item.body)
+        return self._left >= 0
 
 
 def in_batches(items: list[Item], sub: Subscription) -> list[list[Item]]:

@@ -22,6 +22,7 @@ from ..store.port import Effect, Statement, Store
 from .catalog import Catalog
 from .courier import as_event
 from .items import RECEIVER, Item, New, Plan, decode_message, encode, queue_lane
+from .keyed import go_along
 from .queue import AsyncQueue
 from .routing import Router
 
@@ -125,6 +126,8 @@ class Queues:
         }
         effects = await self._store.commit(("queue_expire_lane", lease), ("queue_lease", lease))
         items = [Item(*row[1:]) for row in sorted(effects[1].rows)]
+        if queue.fifo:
+            items = sorted([*items, *await go_along(self._store, lease, items, limit - len(items))])
         over = [item for item in items if self._over(queue, item, now)]
         for item in over:
             await self._bury(queue, item, now)

@@ -111,8 +111,8 @@ class Delivered(Struct, frozen=True, kw_only=True):
     sent: float = 0.0  # seconds since the epoch
     first: float = 0.0  # first attempt
     key: str = ""
+    dedup: str = ""  # of a message, as its sender gave it
     trigger: str = ""
-    seq: int = 0
 
 
 class Input(Struct, frozen=True, kw_only=True):

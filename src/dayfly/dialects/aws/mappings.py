@@ -39,6 +39,7 @@ _OF_STREAMS = (
     "DestinationConfig",
 )
 _PATTERNS = 5  # filters of a mapping
+_CHANGES = {("Disabled", "Enabled"): "Enabling", ("Enabled", "Disabled"): "Disabling"}
 
 
 async def create(call: Call) -> dict[str, Any]:
@@ -66,7 +67,7 @@ async def create(call: Call) -> dict[str, Any]:
     for document in call.view.documents(call.scope.namespace, KIND):
         if document.body["EventSourceArn"] == arn and document.body["FunctionArn"] == record.arn(named.qualifier):
             raise conflict(
-                f'The event source arn (" {arn} ") and function (" {record.name} ") provided mapping already exists. '
+                f'An event source mapping with SQS arn (" {arn} ") and function (" {record.name} ") already exists. '
                 f"Please update or delete the existing mapping with UUID {document.name}"
             )
     identifier = new_uuid()
@@ -84,7 +85,7 @@ async def create(call: Call) -> dict[str, Any]:
     } | {name: args[name] for name in _MEMBERS if name in args}
     mapping["State"] = "Enabled" if args.get("Enabled", True) else "Disabled"
     await _apply(call, mapping, record, named.qualifier)
-    return mapping | {"State": "Creating"}
+    return mapping | ({"State": "Creating"} if mapping["State"] == "Enabled" else {})
 
 
 async def get(call: Call) -> dict[str, Any]:
@@ -99,10 +100,11 @@ async def update(call: Call) -> dict[str, Any]:
         raise invalid("Function does not exist")
     mapping |= {name: args[name] for name in _MEMBERS if name in args}
     mapping |= {"FunctionArn": record.arn(named.qualifier), "LastModified": now()}
+    before = mapping["State"]
     if args.get("Enabled") is not None:
         mapping["State"] = "Enabled" if args["Enabled"] else "Disabled"
     await _apply(call, mapping, record, named.qualifier)
-    return mapping | {"State": "Updating" if mapping["State"] == "Enabled" else "Disabling"}
+    return mapping | {"State": _CHANGES.get((before, mapping["State"]), "Updating")}
 
 
 async def delete(call: Call) -> dict[str, Any]:
@@ -185,14 +187,14 @@ async def _apply(call: Call, mapping: dict[str, Any], record: Record, qualifier:
 
 def _filters(criteria: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """Filter criteria as filters of the core: of several patterns, any. They look at the body of a message."""
-    patterns = [each.get("Pattern", "{}") for each in criteria.get("Filters", [])]
+    patterns = [each.get("Pattern") for each in criteria.get("Filters", [])]
     if len(patterns) > _PATTERNS:
         raise invalid(f"Invalid filter criteria: at most {_PATTERNS} filters.")
     found = []
     for text in patterns:
         try:
             pattern = json.loads(text)
-        except ValueError:
+        except (TypeError, ValueError):
             raise invalid("Invalid filter pattern definition.") from None
         if not isinstance(pattern, dict):
             raise invalid("Invalid filter pattern definition.")

@@ -6,7 +6,6 @@ Destinations name a shape, and carry in `extra` what it must know: the ARN of th
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 from ...model.delivery import Delivered, Destination, Input, Shape
 from ...model.function import Flavour
 from .invoke import request_id
+from .messages import attributes_md5, in_group, md5
 from .record import LATEST
 
 _encode = msgspec.json.encode
@@ -78,18 +78,22 @@ def _message(to: Destination, one: Delivered) -> dict[str, Any]:
         "ApproximateFirstReceiveTimestamp": str(int((one.first or one.sent) * 1000)),
     }
     if one.key:
-        system |= {"MessageGroupId": one.key, "SequenceNumber": f"{one.seq:020d}", "MessageDeduplicationId": one.id}
-    return {
+        system |= in_group(one.id, one.key, one.dedup, body)
+    given = {name: json.loads(value) for name, value in attributes.items()}
+    message = {
         "messageId": identifier,
         "receiptHandle": one.receipt or base64.b64encode(identifier.encode()).decode(),
         "body": text,
         "attributes": system,
-        "messageAttributes": {name: _attribute(json.loads(value)) for name, value in attributes.items()},
-        "md5OfBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        "messageAttributes": {name: _attribute(value) for name, value in given.items()},
+        "md5OfBody": md5(body),
         "eventSource": "aws:sqs",
         "eventSourceARN": to.extra.get("queue", ""),
         "awsRegion": to.extra.get("region", ""),
     }
+    if given:
+        message["md5OfMessageAttributes"] = attributes_md5(given)
+    return message
 
 
 def _attribute(value: dict[str, Any]) -> dict[str, Any]:

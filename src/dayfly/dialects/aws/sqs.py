@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import struct
-from base64 import b64decode
 from typing import Any
 
 from ...actions import (
@@ -26,6 +23,7 @@ from ...model.trigger import Message, Queue, Received
 from .call import Call, Perform
 from .faults import AwsError
 from .invoke import request_id
+from .messages import attributes_md5, in_group, md5, sequence
 from .scope import Scope
 
 _ATTRIBUTES = "dayfly/sqs:"  # labels of a queue that hold attributes of its own
@@ -97,14 +95,14 @@ async def send(call: Call) -> dict[str, Any]:
     queue = await _named(call)
     message = _message(queue, call.args)
     (identifier,) = await call.do(SendMessages(namespace=call.scope.namespace, name=queue.name, messages=(message,)))
-    return _sent(call.args, identifier)
+    return _sent(call.args, identifier, queue.fifo)
 
 
 async def send_batch(call: Call) -> dict[str, Any]:
     queue, entries = await _named(call), call.args["Entries"]
     messages = tuple(_message(queue, entry) for entry in entries)
     ids = await call.do(SendMessages(namespace=call.scope.namespace, name=queue.name, messages=messages))
-    sent = [_sent(entry, identifier) | {"Id": entry["Id"]} for entry, identifier in zip(entries, ids, strict=True)]
+    sent = [_sent(entry, identifier, queue.fifo) | {"Id": entry["Id"]} for entry, identifier in zip(entries, ids, strict=True)]
     return {"Successful": sent, "Failed": []}
 
 
@@ -216,10 +214,12 @@ def _message(queue: Queue, args: dict[str, Any]) -> Message:
     )
 
 
-def _sent(args: dict[str, Any], identifier: str) -> dict[str, Any]:
-    sent = {"MessageId": request_id(identifier), "MD5OfMessageBody": _md5(str(args["MessageBody"]).encode())}
+def _sent(args: dict[str, Any], identifier: str, fifo: bool) -> dict[str, Any]:
+    sent = {"MessageId": request_id(identifier), "MD5OfMessageBody": md5(str(args["MessageBody"]).encode())}
     if args.get("MessageAttributes"):
         sent["MD5OfMessageAttributes"] = attributes_md5(args["MessageAttributes"])
+    if fifo:
+        sent["SequenceNumber"] = sequence(identifier)
     return sent
 
 
@@ -228,7 +228,7 @@ def _received(one: Received, args: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "MessageId": request_id(one.id),
         "ReceiptHandle": one.receipt,
-        "MD5OfBody": _md5(body),
+        "MD5OfBody": md5(body),
         "Body": body.decode("utf-8", "replace"),
     }
     system = {
@@ -238,8 +238,7 @@ def _received(one: Received, args: dict[str, Any]) -> dict[str, Any]:
         "SenderId": "AIDA" + "DAYFLY".ljust(17, "0"),
     }
     if one.message.group:
-        system |= {"MessageGroupId": one.message.group, "SequenceNumber": f"{one.seq:020d}"}
-        system["MessageDeduplicationId"] = one.message.dedup
+        system |= in_group(one.id, one.message.group, one.message.dedup, body)
     wanted = [*(args.get("AttributeNames") or []), *(args.get("MessageSystemAttributeNames") or [])]
     chosen = system if "All" in wanted else {name: value for name, value in system.items() if name in wanted}
     if chosen:
@@ -254,23 +253,6 @@ def _received(one: Received, args: dict[str, Any]) -> dict[str, Any]:
         shown["MessageAttributes"] = attributes
         shown["MD5OfMessageAttributes"] = attributes_md5(attributes)
     return shown
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def attributes_md5(attributes: dict[str, dict[str, Any]]) -> str:
-    """SQS Developer Guide, "Calculating the MD5 message digest for message attributes"."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for name, value in sorted(attributes.items()):
-        kind = value.get("DataType", "String")
-        binary = kind.startswith("Binary")
-        content = b64decode(value["BinaryValue"]) if binary else str(value.get("StringValue", "")).encode()
-        for part in (name.encode(), kind.encode()):
-            digest.update(struct.pack(">I", len(part)) + part)
-        digest.update((b"\x02" if binary else b"\x01") + struct.pack(">I", len(content)) + content)
-    return digest.hexdigest()
 
 
 PERFORMED: dict[str, Perform] = {

@@ -1,4 +1,4 @@
--- The queue of everything that is delivered. States: queued, blocked (one before it has the same key), leased, done, dead, cancelled.
+-- The queue of everything that is delivered. States: queued, blocked (others with the same key go first), leased, done, dead, cancelled.
 
 -- name: queue_put
 -- What an event brings is put if that was accepted, and not known before.
@@ -116,6 +116,27 @@ RETURNING
         x''
     );
 
+-- name: queue_lease_key
+-- Those that wait behind leased ones with the same key, in their order, up to the first that is not due.
+UPDATE queue SET
+    state = 'leased', lease = :holder, lease_epoch = lease_epoch + 1, lease_until = :until,
+    first = CASE WHEN first = 0 THEN :now ELSE first END
+WHERE seq IN (
+    SELECT seq FROM (
+        SELECT seq, max(due) OVER (ORDER BY seq) AS latest FROM (
+            SELECT seq, due FROM queue
+            WHERE namespace = :namespace AND lane = :lane AND key = :key AND key <> '' AND state IN ('queued', 'leased', 'blocked')
+            AND state = 'blocked' ORDER BY seq LIMIT :limit
+        )
+    ) WHERE latest <= :now
+)
+RETURNING
+    due, seq, id, lease_epoch, attempt, deferrals, created, first, key,
+    coalesce(
+        (SELECT body FROM queue_calls WHERE queue_calls.id = CAST(queue.id AS TEXT)),
+        (SELECT body FROM events WHERE events.seq = queue.event),
+        x''
+    );
 
 -- name: queue_next_due
 SELECT min(due) FROM queue WHERE state = 'queued' AND namespace = :namespace AND lane = :lane;
