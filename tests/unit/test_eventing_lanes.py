@@ -51,6 +51,23 @@ async def test_equal_keys_go_in_one_batch_in_order(world: World) -> None:
     assert tried[1:] == [["a0", "a1", "b0"], ["a2", "a3"]]
 
 
+async def test_halves_of_a_batch_keep_the_order_of_their_keys(world: World) -> None:
+    policy = Policy(order_by="subject", batch=4, bisect=True, max_attempts=2, delay_s=5.0, jitter=0.0)
+    await world.trigger("t", delivery=policy)
+    await world.perform(a.PauseTrigger(name="t"))
+    await world.publish(*(event(f"a{n}", subject="a") for n in range(3)), event("b0", subject="b"))
+    world.answers["f"] = [Result(invocation="", error=RAISED)] * 3  # the whole, [a0 a1], and a0 alone
+    await world.perform(a.ResumeTrigger(name="t"))
+    await world.idle()
+    world.clock.advance(5.0)
+    await world.idle()
+    tried = [[one["id"] for one in body] for body in world.bodies()]
+    assert tried[:3] == [["a0", "a1", "a2", "b0"], ["a0", "a1"], ["a0"]]
+    assert tried[3] == ["b0"]  # a1 and a2 wait for a0
+    assert [id for ids in tried[4:] for id in ids] == ["a0", "a1", "a2"]
+    assert await world.dead() == []
+
+
 async def test_the_dead_and_the_cancelled_do_not_hold_up_their_key(world: World) -> None:
     await world.trigger("t", delivery=Policy(order_by="subject", max_attempts=1))
     world.answers["f"] = [Result(invocation="", error=RAISED)]

@@ -236,11 +236,7 @@ class Courier:
             return [self._transfer(sub, item, delivered) for item, delivered in fresh]
         failed = failures(answer, {delivered.id for delivered in events}) if policy.partial and batch else set()
         if policy.bisect and len(fresh) > 1 and (failed is None or blames(answer)):
-            middle = len(fresh) // 2
-            return [
-                *await self._deliver(sub, trigger, fresh[:middle]),
-                *await self._deliver(sub, trigger, fresh[middle:]),
-            ]
+            return await self._halve(sub, trigger, fresh)
         replies = self._replies(policy, answer, namespace, events[0].event)
         outcomes = []
         for index, (item, delivered) in enumerate(fresh):
@@ -258,6 +254,26 @@ class Courier:
             if index == 0 and replies is not None and isinstance(verdict, End) and outcome.follows is not None:
                 outcome.follows.add(replies)
             outcomes.append(outcome)
+        return outcomes
+
+    async def _halve(self, sub: Subscription, trigger: Trigger, fresh: list[tuple[Item, Delivered]]) -> list[Outcome]:
+        """A batch as two. What has the key of one in the first that will be tried again is not tried before that."""
+        middle = len(fresh) // 2
+        outcomes = await self._deliver(sub, trigger, fresh[:middle])
+        held = {
+            item.key
+            for (item, _), outcome in zip(fresh, outcomes, strict=False)
+            if item.key and isinstance(outcome.verdict, Retry)
+        }
+        going = [one for one in fresh[middle:] if one[0].key not in held]
+        tried = iter(await self._deliver(sub, trigger, going) if going else ())
+        now = self._clock.now()
+        for item, _ in fresh[middle:]:
+            if item.key in held:
+                waits = Retry(now, item.attempt, item.deferrals, "one before it with the same key is tried again")
+                outcomes.append(Outcome(waits))
+            else:
+                outcomes.append(next(tried))
         return outcomes
 
     def _invoke(self, trigger: Trigger, events: list[Delivered], batch: bool, first: Item) -> Invoke:
