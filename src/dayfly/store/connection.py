@@ -18,10 +18,10 @@ def connect(path: str, *, writer: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         if writer:
-            connection.execute("PRAGMA page_size = 2048")  # of a new file: a small commit writes a little of many pages
+            connection.execute("PRAGMA page_size = 1024")  # of a new file: a small commit writes a little of many pages
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: 16 MiB
+            connection.execute("PRAGMA wal_autocheckpoint = 16000")  # pages: 16 MiB
             connection.execute("PRAGMA journal_size_limit = 67108864")  # bytes the -wal file keeps after a checkpoint
         else:
             connection.execute("PRAGMA query_only = ON")
