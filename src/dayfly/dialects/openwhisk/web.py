@@ -23,7 +23,7 @@ from . import outcome as oc
 from .faults import CORS, MALFORMED, NOT_ALLOWED, NOT_READY, PROCESSING, Rejected, fault, refuse, transaction
 from .invoke import Bound, Calls
 from .profile import LIMITS
-from .rendering import EXTENSIONS, accepted, is_text, render
+from .rendering import EXTENSIONS, accepted, is_text, pretty, render
 from .users import User, maybe
 
 RESERVED = frozenset({"__ow_method", "__ow_headers", "__ow_path", "__ow_user", "__ow_query", "__ow_body"})
@@ -101,7 +101,7 @@ class Web:
         if ended and error.invocation:
             more = [*self._cors(head), ("x-openwhisk-activation-id", error.invocation), ("x-request-id", transaction(head))]
             return _refuse(head, 400, PROCESSING, more)
-        return fault(head, error)
+        return _for_people(fault(head, error))
 
     def _exported(self, namespace: str, name: str) -> Bound:
         """The action, if it is for the web. Otherwise nobody learns that it is there. Raises NotFound."""
@@ -176,5 +176,11 @@ def _body(head: Head, body: bytes, raw: bool) -> Any:
 
 
 def _refuse(head: Head, status: int, message: str, more: list[tuple[str, str]]) -> Reply:
-    reply = refuse(head, status, message)
+    reply = _for_people(refuse(head, status, message))
     return Reply(status, [*more, ("content-type", "application/json")], reply.body)
+
+
+def _for_people(reply: Reply) -> Reply:
+    """An error on several lines, as web actions print all JSON."""
+    reply.body = pretty(msgspec.json.decode(reply.body)).encode()
+    return reply
