@@ -179,7 +179,7 @@ class SetTraffic(Action, frozen=True, kw_only=True):
 class ReserveConcurrency(Action, frozen=True, kw_only=True):
     """Bound the calls of a function that run or wait at the same time, whatever their revision. -> model.function.Function
 
-    0 stops it altogether; None takes the bound away.
+    0 stops it altogether; None takes the bound away. Revisions with minimum instances hold the calls that these take for themselves.
     """
 
     name: str
